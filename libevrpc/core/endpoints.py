@@ -1,0 +1,175 @@
+"""Endpoints: the addresses that a client dials and a server listens on.
+
+Three spellings: ``host:port``, ``[v6]:port`` and ``unix:///path``. Parsing never resolves
+names; that belongs to the shell, off the loop.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from libevrpc.errors import ConfigError
+
+if TYPE_CHECKING:
+    from libevrpc.core.slots import SlotTable
+
+__all__ = ["Endpoint", "EndpointSet", "format_address", "parse_endpoint"]
+
+PORT_MAX = 65535
+HOST_CHARS_MAX = 253
+"""Longest host name (RFC 1035)."""
+PATH_BYTES_MAX = 107
+"""Longest unix socket path: sun_path holds 108 bytes with its final NUL."""
+WEIGHT_MAX = 1_000_000.0
+"""Largest weight of one endpoint; weights only compare with each other."""
+UNIX_PREFIX = "unix://"
+
+_HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
+_DIGITS_AND_DOTS = re.compile(r"[0-9.]+")
+_EXAMPLES = "host:port, [v6]:port or unix:///path"
+
+
+def format_address(host: str, port: int, path: str = "") -> str:
+    """Spell an address the way `parse_endpoint` reads it. Any thread."""
+    if path:
+        return UNIX_PREFIX + path
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address with the weight and tags its registry gave it. Immutable, any thread.
+
+    Attributes:
+        host: name, IPv4 or IPv6 address without brackets; empty for a unix socket.
+        port: 1..65535; 0 only where a server listens ("any free port") or with a path.
+        path: absolute path of a unix socket, else empty.
+        weight: 0..WEIGHT_MAX; 0 means "only if nothing else is left".
+        tags: words for filters.
+        address: the spelling, made once; what live counters are keyed by, so that a new
+            weight does not forget them.
+
+    Raises:
+        ConfigError: the weight is out of its range.
+    """
+
+    host: str
+    port: int
+    path: str = ""
+    weight: float = 1.0
+    tags: tuple[str, ...] = ()
+    address: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Spell the address and check the weight."""
+        address = format_address(self.host, self.port, self.path)
+        object.__setattr__(self, "address", address)
+        if not 0.0 <= self.weight <= WEIGHT_MAX:
+            raise ConfigError(f"{address}: weight {self.weight} is not in 0..{WEIGHT_MAX:.0f}")
+
+    def __hash__(self) -> int:
+        """Hash by address alone: cheap, and equal endpoints have equal addresses."""
+        return hash(self.address)
+
+    def __str__(self) -> str:
+        return self.address
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSet:
+    """What a registry knows of a service at one moment. Immutable, any thread.
+
+    Attributes:
+        endpoints: where the service is offered, in the registry's order.
+        slots: the service's slot table, where a center assigned one.
+        version: (epoch, version) of the map this came from; (0, 0) where there is none.
+        vnodes: slots that are this client's own, best first; empty: no preference.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    slots: SlotTable | None = None
+    version: tuple[int, int] = (0, 0)
+    vnodes: tuple[int, ...] = ()
+
+
+def parse_endpoint(text: str, *, listening: bool = False) -> Endpoint:
+    """Read ``host:port``, ``[v6]:port`` or ``unix:///path``. Any thread.
+
+    Args:
+        text: the spelling; host names are lowered, IPv6 addresses compressed.
+        listening: also accept port 0, which asks the system for a free port.
+
+    Raises:
+        ConfigError: says what is wrong and what would be right.
+    """
+    if not text:
+        raise ConfigError(f"address is empty; write {_EXAMPLES}")
+    if text != text.strip() or not text.isprintable():
+        raise ConfigError(f"address {text!r} contains blanks or control characters")
+    if text.startswith(UNIX_PREFIX):
+        return _parse_unix(text)
+    if "://" in text:
+        raise ConfigError(f"address {text!r} has a scheme; write {_EXAMPLES}")
+    if text.startswith("["):
+        host, port_text = _split_bracketed(text)
+    else:
+        host, port_text = _split_plain(text)
+    return Endpoint(host, _parse_port(text, port_text, listening))
+
+
+def _parse_unix(text: str) -> Endpoint:
+    path = text[len(UNIX_PREFIX) :]
+    if not path.startswith("/") or path.endswith("/"):
+        raise ConfigError(f"address {text!r} needs an absolute file path: unix:///run/x.sock")
+    path_bytes = len(path.encode())
+    if path_bytes > PATH_BYTES_MAX:
+        raise ConfigError(
+            f"address {text!r}: path of {path_bytes} bytes, at most {PATH_BYTES_MAX} fit"
+        )
+    return Endpoint("", 0, path)
+
+
+def _split_bracketed(text: str) -> tuple[str, str]:
+    inside, bracket, rest = text[1:].partition("]")
+    if not bracket:
+        raise ConfigError(f"address {text!r} lacks the closing ']'; write [v6]:port")
+    if not rest.startswith(":"):
+        raise ConfigError(f"address {text!r} has no port; write [{inside}]:port")
+    try:
+        return ipaddress.IPv6Address(inside).compressed, rest[1:]
+    except ValueError:
+        raise ConfigError(f"address {text!r}: {inside!r} is not an IPv6 address") from None
+
+
+def _split_plain(text: str) -> tuple[str, str]:
+    if text.count(":") > 1:
+        raise ConfigError(f"address {text!r}: write an IPv6 address in brackets: [v6]:port")
+    name, colon, port_text = text.partition(":")
+    if not colon:
+        raise ConfigError(f"address {text!r} has no port; write {text}:port")
+    if not name:
+        raise ConfigError(f"address {text!r} has no host; write 127.0.0.1:port or 0.0.0.0:port")
+    host = name.lower()
+    if _DIGITS_AND_DOTS.fullmatch(host):
+        try:
+            return str(ipaddress.IPv4Address(host)), port_text
+        except ValueError:
+            raise ConfigError(f"address {text!r}: {name!r} is not an IPv4 address") from None
+    if len(host) > HOST_CHARS_MAX or not _HOST_NAME.fullmatch(host):
+        raise ConfigError(f"address {text!r}: {name!r} is not a host name")
+    return host, port_text
+
+
+def _parse_port(text: str, port_text: str, listening: bool) -> int:
+    lowest = 0 if listening else 1
+    if not (port_text.isascii() and port_text.isdecimal() and len(port_text) <= 5):
+        raise ConfigError(
+            f"address {text!r}: port {port_text!r} is not a number in {lowest}..{PORT_MAX}"
+        )
+    port = int(port_text)
+    if not lowest <= port <= PORT_MAX:
+        raise ConfigError(f"address {text!r}: port {port} is not in {lowest}..{PORT_MAX}")
+    return port

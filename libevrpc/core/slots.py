@@ -1,0 +1,180 @@
+"""Slot tables: virtual node (slot) -> owner, and the consistent-hash order of everybody else.
+
+A key's slot is ``crc32(key) & (slots - 1)``. The owner of each slot is *assigned* (by the
+leader of the centers, see ``center.core.assignment``); the order in which the other members
+stand in for it is *hashed*, so every client computes the same backups without asking.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
+from zlib import crc32
+
+from uhashring import HashRing
+
+from libevrpc.core.endpoints import Endpoint
+
+__all__ = ["MEMBERS_MAX", "SLOTS_MAX", "SlotRing", "SlotTable", "slot_ring", "slots_of_client"]
+
+SLOTS_MAX = 1 << 16
+"""Largest slot table; one slot is two bytes of every map."""
+MEMBERS_MAX = 1 << 14
+"""Most members of one table; an owner is an unsigned 16-bit index."""
+POINTS_PER_MEMBER = 64
+"""Ring points of a member of weight 1."""
+RING_WEIGHT_STEPS = 3
+"""A ring weight is a power of two in 2**-3..2**3: weights that drift a little keep the ring."""
+SLOTS_UNASSIGNED = 1024
+"""Slots of a table that nobody assigned (no center): filled by the ring alone."""
+RANKINGS_KEPT_MAX = 1024
+"""Rankings remembered per table; when full, all are forgotten and walked again as asked for."""
+RINGS_KEPT_MAX = 16
+"""Rings remembered per process; the least recently used one is rebuilt when asked for."""
+
+
+def _point_of(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _points_for(weight: float) -> int:
+    if weight <= 0.0:
+        step = -RING_WEIGHT_STEPS
+    else:
+        step = max(-RING_WEIGHT_STEPS, min(RING_WEIGHT_STEPS, round(math.log2(weight))))
+    return int(POINTS_PER_MEMBER * 2.0**step)
+
+
+class SlotRing:
+    """Consistent-hash order of named members for each slot. Immutable, any thread.
+
+    Weights are rounded to powers of two first, so the ring of a service changes when its
+    members change, hardly ever when their load does.
+    """
+
+    __slots__ = ("_index", "_ring")
+
+    def __init__(self, names: Sequence[str], points: Sequence[int]) -> None:
+        """Build the ring of distinct `names` with `points[i]` >= 1 points for `names[i]`."""
+        nodes = {name: {"vnodes": count} for name, count in zip(names, points, strict=True)}
+        self._ring: Any = HashRing(nodes, hash_fn=_point_of)
+        self._index = {name: index for index, name in enumerate(names)}
+
+    def walk(self, slot: int) -> Iterator[int]:
+        """Yield the indexes of all members, the best for `slot` first."""
+        for node in self._ring.range(f"slot {slot}"):
+            yield self._index[node["nodename"]]
+
+    def first(self, slot: int) -> int:
+        """Return the best member for `slot`; the ring must not be empty."""
+        return self._index[self._ring.get_node(f"slot {slot}")]
+
+
+@lru_cache(maxsize=RINGS_KEPT_MAX)
+def _ring_of(names: tuple[str, ...], points: tuple[int, ...]) -> SlotRing:
+    return SlotRing(names, points)
+
+
+def slot_ring(names: Sequence[str], weights: Sequence[float]) -> SlotRing:
+    """Return the ring of distinct `names` with `weights`; equal arguments share one ring."""
+    return _ring_of(tuple(names), tuple(map(_points_for, weights)))
+
+
+def slots_of_client(client_id: str, count: int, slots: int) -> tuple[int, ...]:
+    """Return the `count` distinct slots that belong to one client, the same on every center.
+
+    Args:
+        client_id: any text that stays the same for the life of the client.
+        count: 0..slots; more are cut to `slots`.
+        slots: size of the table, a power of two.
+    """
+    chosen: dict[int, None] = {}
+    turn = 0
+    while len(chosen) < min(count, slots):
+        chosen[_point_of(f"{client_id} {turn}") & (slots - 1)] = None
+        turn += 1
+    return tuple(chosen)
+
+
+class SlotTable:
+    """Slot -> owner of one service, and who stands in for the owner.
+
+    Immutable but for a cache of rankings; made to be shared by threads that hold the
+    client's balancer lock, or read by one thread.
+    """
+
+    __slots__ = ("_mask", "_owners", "_rankings", "members")
+
+    def __init__(self, members: Sequence[Endpoint], owners: bytes | None = None) -> None:
+        """Hold an assigned table, or one filled by the ring where `owners` is None.
+
+        Args:
+            members: 1..MEMBERS_MAX endpoints with distinct addresses.
+            owners: two bytes, little-endian, per slot: index into `members`; the number of
+                slots is a power of two up to SLOTS_MAX.
+
+        Raises:
+            ValueError: `owners` does not fit these rules.
+        """
+        self.members = tuple(members)
+        if not 0 < len(self.members) <= MEMBERS_MAX:
+            raise ValueError(f"{len(self.members)} members, 1..{MEMBERS_MAX} are possible")
+        if owners is None:
+            owners = self._owners_by_ring()
+        slots, odd = divmod(len(owners), 2)
+        if odd or not 0 < slots <= SLOTS_MAX or slots & (slots - 1):
+            raise ValueError(f"{len(owners)} bytes of owners are not a power of two of slots")
+        self._owners = array("H", owners)
+        if sys.byteorder == "big":  # pragma: no cover
+            self._owners.byteswap()
+        if max(self._owners) >= len(self.members):
+            raise ValueError(f"owner {max(self._owners)} of {len(self.members)} members")
+        self._mask = slots - 1
+        self._rankings: dict[int, tuple[Endpoint, ...]] = {}
+
+    def _owners_by_ring(self) -> bytes:
+        ring = self._ring()
+        return b"".join(ring.first(slot).to_bytes(2, "little") for slot in range(SLOTS_UNASSIGNED))
+
+    def _ring(self) -> SlotRing:
+        return slot_ring(
+            [member.address for member in self.members],
+            [member.weight for member in self.members],
+        )
+
+    def __len__(self) -> int:
+        return self._mask + 1
+
+    def slot_of(self, key: bytes | str) -> int:
+        """Return the slot of `key`; text counts as its UTF-8 bytes."""
+        return crc32(key.encode() if isinstance(key, str) else key) & self._mask
+
+    def owner(self, slot: int) -> Endpoint:
+        """Return the member that owns `slot` (0..len - 1)."""
+        return self.members[self._owners[slot]]
+
+    def ranking(self, slot: int) -> tuple[Endpoint, ...]:
+        """Return every member once: the owner, then its stand-ins by consistent hash.
+
+        The first call for a slot walks the ring; later ones read a cache.
+        """
+        ranking = self._rankings.get(slot)
+        if ranking is None:
+            owner = self._owners[slot]
+            rest = (index for index in self._ring().walk(slot) if index != owner)
+            ranking = (self.members[owner], *(self.members[index] for index in rest))
+            if len(self._rankings) >= RANKINGS_KEPT_MAX:
+                self._rankings.clear()
+            self._rankings[slot] = ranking
+        return ranking
+
+    def owners_of(self, key: bytes | str, n: int) -> tuple[Endpoint, ...]:
+        """Return the owner of `key` and its next stand-ins, at most `n` endpoints."""
+        slot = self.slot_of(key)
+        return (self.owner(slot),) if n == 1 else tuple(islice(self.ranking(slot), n))
