@@ -27,7 +27,7 @@ SLOTS_MAX = 1 << 16
 """Largest slot table; one slot is two bytes of every map."""
 MEMBERS_MAX = 1 << 14
 """Most members of one table; an owner is an unsigned 16-bit index."""
-POINTS_PER_MEMBER = 64
+POINTS_PER_MEMBER = 32
 """Ring points of a member of weight 1."""
 RING_WEIGHT_STEPS = 3
 """A ring weight is a power of two in 2**-3..2**3: weights that drift a little keep the ring."""
