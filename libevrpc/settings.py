@@ -1,0 +1,429 @@
+"""Every setting of server, client and center: name, default, unit and range.
+
+A setting is found as argument, else in the environment (`LIBEVRPC_SERVER_THREADS`), else in the
+ini file (`[server]`, `threads = 4`), else it has its default. Settings are checked together,
+once, and never change afterwards. Units stand in the names: `_s` seconds, `_bytes` bytes,
+`_percent` percent; byte sizes may be written `64 MiB`. `config/` lists them all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, get_type_hints
+
+from libevrpc.errors import ConfigError
+from libevrpc.inifile import nearest, read_ini
+
+__all__ = ["CenterSettings", "ClientSettings", "ServerSettings", "load_settings"]
+
+KIB = 1024
+MIB = 1024 * KIB
+FRAME_BYTES_MAX = 2**31 - 1
+"""No limit on a body may be set above this: lengths travel in 32 bits."""
+
+SPAN_MAX_S = 7 * 86400.0
+"""No span of time may be set above this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one setting is for, and which values it may have."""
+
+    about: str
+    at_least: float | None = None
+    at_most: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def complaint(self, value: object) -> str | None:
+        """Say what would be right where `value` is not; None where it is."""
+        if self.choices and value not in self.choices:
+            return f"must be one of: {', '.join(self.choices)}"
+        if isinstance(value, int | float):
+            if self.at_least is not None and value < self.at_least:
+                return f"must be at least {self.at_least:g}"
+            if self.at_most is not None and value > self.at_most:
+                return f"must be at most {self.at_most:g}"
+        return None
+
+
+def _setting(
+    default: Any,
+    about: str,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    return dataclasses.field(
+        default=default, metadata={"rule": Rule(about, at_least, at_most, choices)}
+    )
+
+
+def _count(default: int, about: str, at_least: int = 1, at_most: int = 1_000_000) -> Any:
+    return _setting(default, about, at_least, at_most)
+
+
+def _span(default: float, about: str, at_least: float = 0.001) -> Any:
+    return _setting(default, about, at_least, SPAN_MAX_S)
+
+
+def _size(default: int, about: str, at_least: int = KIB) -> Any:
+    return _setting(default, about, at_least, FRAME_BYTES_MAX)
+
+
+def _security(about: str) -> Any:
+    return _setting("loopback", about, choices=("loopback", "none"))
+
+
+def _log_level() -> Any:
+    levels = ("debug", "info", "warning", "error")
+    return _setting("info", "what goes to standard error", choices=levels)
+
+
+def _require(holds: bool, text: str) -> None:
+    if not holds:
+        raise ConfigError(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What the three have in common: every value obeys its rule, whoever made the object."""
+
+    SECTION: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for name, rule in rules_of(type(self)).items():
+            value = getattr(self, name)
+            complaint = rule.complaint(value)
+            _require(complaint is None, f"{name} = {value}: {complaint}")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Raise ConfigError where values that are right alone do not fit each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings(_Settings):
+    """Settings of one `RpcServer`: section `[server]`, variables `LIBEVRPC_SERVER_*`."""
+
+    SECTION: ClassVar[str] = "server"
+
+    listen: tuple[str, ...] = _setting(
+        ("127.0.0.1:9998",), "addresses to listen on: host:port, [v6]:port, unix:///path"
+    )
+    advertise: str = _setting("", "address that clients dial; empty: the first one listened on")
+    threads: int = _count(2, "loop threads, which share the connections", at_most=64)
+    workers: int = _count(32, "worker threads, which run the handlers", at_most=4096)
+    queue_max: int = _count(1024, "calls that wait for a worker; one more is answered 2004")
+    processes: int = _count(1, "processes that share the listening sockets", at_most=256)
+    client_timeout_s: float = _span(30.0, "a client silent for this long is gone", 0.1)
+    call_timeout_max_s: float = _span(3600.0, "longest a call may run, whatever the caller says")
+    body_bytes_max: int = _size(64 * MIB, "longest body of a message")
+    header_bytes_max: int = _size(64 * KIB, "longest header of a message")
+    inflated_bytes_max: int = _size(64 * MIB, "longest body after decompression")
+    calls_per_connection_max: int = _count(
+        1024, "calls in flight on one connection; one more is answered 2004"
+    )
+    unsent_bytes_max: int = _size(
+        64 * MIB, "replies the peer has not taken; one more is answered 1011"
+    )
+    unsent_pause_bytes: int = _size(4 * MIB, "above this no more requests are read")
+    connections_max: int = _count(20_000, "connections; one more is closed at once")
+    idle_timeout_s: float = _span(
+        0.0, "a connection without calls is closed after this; 0: never", 0.0
+    )
+    handshake_timeout_s: float = _span(
+        30.0, "a new connection must send its first message within this; 0: never", 0.0
+    )
+    half_request_timeout_s: float = _span(
+        30.0, "a request that has begun must be whole within this"
+    )
+    stalled_write_timeout_s: float = _span(
+        30.0, "a peer that takes no byte of its replies for this long is closed"
+    )
+    drain_s: float = _span(10.0, "how long a stop waits for running calls", 0.0)
+    inline_warn_s: float = _span(0.005, "an inline handler that runs longer is named in the log")
+    registry: str = _setting("", "where to announce the services, as a target; empty: nowhere")
+    report_s: float = _span(1.0, "how often the load is reported to the registry", 0.1)
+    weight: float = _setting(1.0, "share of the load beside other servers", 0.01, 100.0)
+    tags: tuple[str, ...] = _setting((), "words that clients may choose servers by")
+    state_dir: str = _setting("", "what survives a restart; empty: the user's state folder")
+    security: str = _security(
+        "loopback: refuse to listen beyond this machine; none: listen anywhere, unprotected"
+    )
+    log_level: str = _log_level()
+
+    def _check_together(self) -> None:
+        _require(bool(self.listen), "listen: at least one address")
+        _require(
+            self.unsent_pause_bytes <= self.unsent_bytes_max,
+            f"unsent_pause_bytes = {self.unsent_pause_bytes}: must be at most unsent_bytes_max"
+            f" ({self.unsent_bytes_max})",
+        )
+        _require(
+            self.body_bytes_max <= self.unsent_bytes_max,
+            f"body_bytes_max = {self.body_bytes_max}: must be at most unsent_bytes_max"
+            f" ({self.unsent_bytes_max}), or the longest reply could not be sent",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings(_Settings):
+    """Settings of one `RpcClient`: section `[client]`, variables `LIBEVRPC_CLIENT_*`."""
+
+    SECTION: ClassVar[str] = "client"
+
+    timeout_s: float = _span(5.0, "deadline of a call that names none, retries included")
+    connect_timeout_s: float = _span(1.0, "how long one address may take to accept")
+    resolve_timeout_s: float = _span(2.0, "how long a host name may take to resolve")
+    retries_max: int = _count(3, "tries after the first, on other servers", 0, 100)
+    retry_budget_percent: float = _setting(20.0, "retries in relation to calls", 0.0, 100.0)
+    balancer: str = _setting("p2c", "how a server is chosen, or the name of an own balancer")
+    client_timeout_s: float = _span(30.0, "silence after which the server may drop us", 0.1)
+    reconnect_min_s: float = _span(0.1, "first wait before a broken connection is dialled again")
+    reconnect_max_s: float = _span(2.0, "longest wait before a broken connection is dialled again")
+    set_aside_min_s: float = _span(0.1, "first time a failing server is left alone")
+    set_aside_max_s: float = _span(30.0, "longest time a failing server is left alone")
+    pull_min_s: float = _span(30.0, "the map is asked for at the earliest after this")
+    pull_max_s: float = _span(60.0, "the map is asked for at the latest after this")
+    long_poll: bool = _setting(True, "hear of a new map at once, beside the pulls")
+    body_bytes_max: int = _size(64 * MIB, "longest body of a message")
+    header_bytes_max: int = _size(64 * KIB, "longest header of a message")
+    inflated_bytes_max: int = _size(64 * MIB, "longest body after decompression")
+    calls_per_connection_max: int = _count(
+        1024, "calls in flight on one connection; one more fails with 2004"
+    )
+    unsent_bytes_max: int = _size(
+        64 * MIB, "requests the server has not taken; one more fails with 1011"
+    )
+    compress: str = _setting(
+        "none", "how requests are compressed", choices=("none", "gzip", "zlib")
+    )
+    checksum: bool = _setting(False, "send a CRC-32C with each request")
+    state_dir: str = _setting("", "what survives a restart; empty: the user's state folder")
+    log_level: str = _log_level()
+
+    def _check_together(self) -> None:
+        for low, high in (
+            ("reconnect_min_s", "reconnect_max_s"),
+            ("set_aside_min_s", "set_aside_max_s"),
+            ("pull_min_s", "pull_max_s"),
+        ):
+            _require(
+                getattr(self, low) <= getattr(self, high),
+                f"{low} = {getattr(self, low)}: must be at most {high} ({getattr(self, high)})",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CenterSettings(_Settings):
+    """Settings of one center: section `[center]`, variables `LIBEVRPC_CENTER_*`."""
+
+    SECTION: ClassVar[str] = "center"
+
+    peer_bind: str = _setting("", "host to hear other centers on; empty: as in the centers list")
+    client_bind: str = _setting("", "host to serve clients on; empty: as in the centers list")
+    data_dir: str = _setting("", "durable state; empty: the user's state folder")
+    heartbeat_s: float = _span(0.1, "how often the leader speaks to its followers")
+    lease_s: float = _span(0.3, "a leader not heard by a quorum for this long steps down")
+    patience_s: float = _span(0.5, "a follower that hears no leader for this long elects")
+    finalize_wait_s: float = _span(0.05, "how long a won vote waits for a better one", 0.0)
+    vote_retry_max_s: float = _span(1.6, "longest wait before a vote is sent again")
+    publish_batch_s: float = _span(0.02, "registrations within this time share one map", 0.0)
+    report_s: float = _span(1.0, "how often servers report", 0.1)
+    expiry_s: float = _span(3.0, "a server that does not report for this long is dropped")
+    suspect_percent: float = _setting(
+        30.0, "when more of the servers than this fall silent together, suspect us", 1.0, 100.0
+    )
+    suspect_max_s: float = _span(60.0, "longest time silent servers are kept as suspects")
+    assignment: str = _setting(
+        "slots", "how virtual nodes get their servers", choices=("slots", "ring")
+    )
+    slots: int = _count(4096, "virtual nodes of a service, a power of two", 64, 65536)
+    list_generation: int = _count(1, "raised by one with each change of the centers list")
+    threads: int = _count(2, "loop threads that serve clients", at_most=64)
+    servers_max: int = _count(10_000, "servers in the map; one more is refused")
+    state_bytes_max: int = _size(64 * MIB, "longest durable record")
+    security: str = _security(
+        "loopback: refuse centers beyond this machine; none: speak to anyone, unprotected"
+    )
+    log_level: str = _log_level()
+
+    def _check_together(self) -> None:
+        for low, high, why in (
+            ("heartbeat_s", "lease_s", "or the lease ends between two heartbeats"),
+            ("lease_s", "patience_s", "or two leaders could overlap"),
+            ("report_s", "expiry_s", "or servers expire between two reports"),
+            ("expiry_s", "suspect_max_s", "or no server is ever a suspect"),
+        ):
+            first, second = getattr(self, low), getattr(self, high)
+            _require(first < second, f"{low} = {first}: must be below {high} ({second}), {why}")
+        _require(
+            self.slots & (self.slots - 1) == 0, f"slots = {self.slots}: must be a power of two"
+        )
+
+
+KINDS: Mapping[str, type[_Settings]] = {
+    kind.SECTION: kind for kind in (ServerSettings, ClientSettings, CenterSettings)
+}
+
+AnySettings = TypeVar("AnySettings", bound=_Settings)
+
+
+def rules_of(kind: type[_Settings]) -> dict[str, Rule]:
+    """Return the rule of each setting, in the order of the fields."""
+    return {each.name: each.metadata["rule"] for each in dataclasses.fields(kind)}
+
+
+def load_settings(
+    kind: type[AnySettings],
+    *,
+    config: str | Path | None = None,
+    arguments: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> AnySettings:
+    """Gather settings: argument, then environment, then ini file, then default. Any thread.
+
+    Args:
+        kind: `ServerSettings`, `ClientSettings` or `CenterSettings`.
+        config: an ini file. It may hold the other sections too; those are checked, not used.
+        arguments: values by name; None means "not given". An address list may be one string.
+        environ: the environment, if not this process's. Variables that name no setting are left
+            alone: a container platform sets LIBEVRPC_SERVER_SERVICE_HOST beside a service that
+            happens to be called libevrpc-server.
+
+    Raises:
+        ConfigError: one line that names the place, what was found and what would be right.
+    """
+    chosen: dict[str, object] = {}
+    if config is not None:
+        chosen |= _from_ini(kind, config)
+    chosen |= _from_environ(kind, os.environ if environ is None else environ)
+    chosen |= _from_arguments(kind, arguments or {})
+    try:
+        return kind(**chosen)
+    except ConfigError as exc:
+        where = f"{config}: " if config is not None else ""
+        raise ConfigError(f"{where}[{kind.SECTION}] {exc}") from exc
+
+
+def parse_value(kind: type[_Settings], name: str, text: str) -> object:
+    """Turn the text of one setting into its value, and hold it against its rule.
+
+    Raises:
+        ConfigError: says what the text should have been, without saying where it stood.
+    """
+    wanted = get_type_hints(kind)[name]
+    try:
+        value = _parse_size(text) if "_bytes" in name else _PARSERS[wanted](text)
+    except ValueError as exc:
+        raise ConfigError(f"{name} = {text}: {exc}") from exc
+    complaint = rules_of(kind)[name].complaint(value)
+    _require(complaint is None, f"{name} = {text}: {complaint}")
+    return value
+
+
+def _from_ini(kind: type[_Settings], path: str | Path) -> dict[str, object]:
+    ini = read_ini(path)
+    ini.require_known({section: rules_of(each) for section, each in KINDS.items()})
+    found: dict[str, dict[str, object]] = {}
+    for section, values in ini.sections.items():
+        parsed = found.setdefault(section, {})
+        for key, value in values.items():
+            try:
+                parsed[key] = parse_value(KINDS[section], key, value.text)
+            except ConfigError as exc:
+                raise ConfigError(f"{ini.path}:{value.line}: {exc}") from exc
+    return found.get(kind.SECTION, {})
+
+
+def _from_environ(kind: type[_Settings], environ: Mapping[str, str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name in rules_of(kind):
+        variable = f"LIBEVRPC_{kind.SECTION}_{name}".upper()
+        if variable in environ:
+            try:
+                found[name] = parse_value(kind, name, environ[variable])
+            except ConfigError as exc:
+                raise ConfigError(f"environment variable {variable}: {exc}") from exc
+    return found
+
+
+def _from_arguments(kind: type[_Settings], arguments: Mapping[str, object]) -> dict[str, object]:
+    rules, types = rules_of(kind), get_type_hints(kind)
+    found: dict[str, object] = {}
+    for name, value in arguments.items():
+        if name not in rules:
+            raise ConfigError(f"argument {name!r}: no such setting{nearest(name, rules)}")
+        if value is not None:
+            found[name] = _as_argument(name, value, types[name])
+    return found
+
+
+def _as_argument(name: str, value: object, wanted: object) -> object:
+    if wanted == tuple[str, ...]:
+        words = (value,) if isinstance(value, str) else value
+        if isinstance(words, Sequence) and all(isinstance(word, str) for word in words):
+            return tuple(words)
+        raise ConfigError(f"argument {name} = {value!r}: must be a string or a list of strings")
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not wanted or (isinstance(value, float) and not math.isfinite(value)):
+        raise ConfigError(f"argument {name} = {value!r}: must be {_TYPE_NAMES[wanted]}")
+    return value
+
+
+def _parse_int(text: str) -> int:
+    if not text.removeprefix("-").isdecimal():
+        raise ValueError("must be a whole number")
+    return int(text)
+
+
+def _parse_size(text: str) -> int:
+    number, _, unit = text.partition(" ")
+    factor = {"": 1, "KiB": KIB, "MiB": MIB, "GiB": KIB * MIB}.get(unit.strip())
+    if factor is None or not number.isdecimal():
+        raise ValueError("must be a number of bytes, such as 65536, 64 KiB or 64 MiB")
+    return int(number) * factor
+
+
+def _parse_float(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("must be a number such as 0.5")
+    return number
+
+
+def _parse_bool(text: str) -> bool:
+    word = text.lower()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise ValueError("must be true or false")
+
+
+def _parse_words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+
+
+_PARSERS: Mapping[object, Callable[[str], object]] = {
+    int: _parse_int,
+    float: _parse_float,
+    bool: _parse_bool,
+    str: str.strip,
+    tuple[str, ...]: _parse_words,
+}
+_TYPE_NAMES: Mapping[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "a string",
+}
