@@ -1,0 +1,97 @@
+"""The connection timer manager's rule book: when a server gives a connection up.
+
+Pure: one `ConnectionTimers` per connection, told of traffic by plain attribute writes
+(nothing is re-armed on the hot path), asked now and then whether it has had its time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ConnectionTimers", "TimerLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class TimerLimits:
+    """How long a server waits for what, in seconds; 0 switches a limit off.
+
+    Attributes:
+        handshake_s: from accept to the first whole message.
+        half_request_s: from the first to the last byte of one message.
+        idle_s: no traffic and no call in flight.
+        silence_s: no byte at all from a peer that promised heartbeats, calls or not.
+        stalled_write_s: replies wait and the peer takes none of them.
+    """
+
+    handshake_s: float = 10.0
+    half_request_s: float = 30.0
+    idle_s: float = 600.0
+    silence_s: float = 30.0
+    stalled_write_s: float = 30.0
+
+
+class ConnectionTimers:
+    """What one connection did last, and until when that is good enough.
+
+    Attributes:
+        last_read_s: when a byte last arrived.
+        partial_since_s: when the message being received began, None between messages.
+        greeted: a whole message has arrived.
+        heartbeats: the peer said hello and so pings; its silence is meaningful.
+    """
+
+    __slots__ = ("_limits", "_opened_s", "greeted", "heartbeats", "last_read_s", "partial_since_s")
+
+    def __init__(self, limits: TimerLimits, now_s: float) -> None:
+        self._limits = limits
+        self._opened_s = now_s
+        self.last_read_s = now_s
+        self.partial_since_s: float | None = None
+        self.greeted = False
+        self.heartbeats = False
+
+    def due(self, in_flight: int, unsent_since_s: float | None) -> tuple[float, str]:
+        """Return the instant at which the connection has had its time, and why.
+
+        Args:
+            in_flight: calls the server is working on.
+            unsent_since_s: when waiting replies last moved, None when none wait.
+
+        Traffic only ever moves the instant later, so checking again at the returned
+        instant is enough. It is infinite when no limit applies.
+        """
+        limits = self._limits
+        due_s, why = float("inf"), ""
+        if not self.greeted:
+            if limits.handshake_s:
+                due_s, why = self._opened_s + limits.handshake_s, "no request in time"
+        elif not in_flight and unsent_since_s is None and limits.idle_s:
+            due_s, why = self.last_read_s + limits.idle_s, "idle"
+        if self.partial_since_s is not None and limits.half_request_s:
+            at_s = self.partial_since_s + limits.half_request_s
+            if at_s < due_s:
+                due_s, why = at_s, "half a request"
+        if self.heartbeats and limits.silence_s:
+            at_s = self.last_read_s + limits.silence_s
+            if at_s < due_s:
+                due_s, why = at_s, "heartbeats stopped"
+        if unsent_since_s is not None and limits.stalled_write_s:
+            at_s = unsent_since_s + limits.stalled_write_s
+            if at_s < due_s:
+                due_s, why = at_s, "peer does not read"
+        return due_s, why
+
+    def check_at_s(self) -> float:
+        """Return when to look again if `due` is infinite: the shortest limit from now on."""
+        limits = self._limits
+        spans = [
+            span_s
+            for span_s in (
+                limits.half_request_s,
+                limits.idle_s,
+                limits.silence_s,
+                limits.stalled_write_s,
+            )
+            if span_s
+        ]
+        return self.last_read_s + min(spans, default=60.0)

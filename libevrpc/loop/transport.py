@@ -1,0 +1,301 @@
+"""One connected socket: bytes in on its loop, bytes out from any thread.
+
+The socket belongs to one loop, with one named exception: the send lock, under which any
+thread may write. A worker thus answers without a hop through the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections import deque
+from typing import Protocol
+
+from libevrpc.loop.eventloop import EventLoop
+from libevrpc.loop.poller import READ, WRITE
+
+__all__ = ["Transport", "TransportOwner", "tune_socket"]
+
+log = logging.getLogger(__name__)
+
+READ_CHUNK_BYTES = 64 * 1024
+READ_CHUNK_BYTES_MAX = 1024 * 1024
+"""A connection that fills its chunks is read in larger ones, up to this."""
+READS_PER_TURN_MAX = 4
+"""Full chunks read from one connection before the others have their turn."""
+_JOIN_BYTES_MAX = 256 * 1024
+"""Queued pieces are joined up to this much for one send."""
+
+
+class TransportOwner(Protocol):
+    """Who understands the bytes. All methods run on the loop thread."""
+
+    def on_bytes(self, data: bytes) -> None:
+        """Take what arrived (never empty)."""
+
+    def on_eof(self) -> None:
+        """The peer will send no more, or the socket broke: close the transport."""
+
+    def on_closed(self, reason: str) -> None:
+        """The transport is closed; called once, after everything else."""
+
+
+def tune_socket(sock: socket.socket) -> None:
+    """Make a connected socket non-blocking and undelayed. Any thread."""
+    sock.setblocking(False)
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class Transport:
+    """A non-blocking connected socket on a loop.
+
+    Args:
+        sock: connected, tuned by `tune_socket`; the transport closes it.
+        loop: its loop for life.
+        unsent_bytes_max: most bytes that may wait for a slow reader; `send` answers
+            False above it and takes nothing.
+        unsent_pause_bytes: reading stops while more than this waits, so that a peer that
+            does not read cannot make us work for it.
+    """
+
+    __slots__ = (
+        "_chunk_bytes",
+        "_closed",
+        "_owner",
+        "_paused",
+        "_reading",
+        "_send_lock",
+        "_sock",
+        "_unsent",
+        "_unsent_bytes_max",
+        "_unsent_pause_bytes",
+        "_wanted",
+        "bytes_in",
+        "bytes_out",
+        "loop",
+        "peer",
+        "progress_s",
+        "unsent_bytes",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: EventLoop,
+        *,
+        peer: str,
+        unsent_bytes_max: int,
+        unsent_pause_bytes: int,
+    ) -> None:
+        self.loop = loop
+        self.peer = peer
+        self.unsent_bytes = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.progress_s = 0.0
+        """When unsent bytes last moved (loop clock); meaningful while some wait."""
+        self._sock = sock
+        self._owner: TransportOwner | None = None
+        self._send_lock = threading.Lock()
+        self._unsent: deque[memoryview | bytes] = deque()
+        self._unsent_bytes_max = unsent_bytes_max
+        self._unsent_pause_bytes = unsent_pause_bytes
+        self._chunk_bytes = READ_CHUNK_BYTES
+        self._closed = False
+        self._reading = False
+        self._paused = False
+        self._wanted = 0
+
+    # -- any thread ---------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be sent any more. Any thread."""
+        return self._closed
+
+    def send(self, data: bytes) -> bool:
+        """Send all of `data`, now or when the peer reads. Any thread; never blocks.
+
+        Returns False, having taken nothing, when the transport is closed or too much is
+        unsent already (tell them apart by `closed`).
+        """
+        with self._send_lock:
+            if self._closed:
+                return False
+            if not self._unsent:
+                sent = self._try_send(data)
+                if sent == len(data):
+                    return True
+                if sent < 0:
+                    return False
+                self._queue(memoryview(data)[sent:])
+                return True
+            if self.unsent_bytes + len(data) > self._unsent_bytes_max:
+                return False
+            self._queue(data)
+            return True
+
+    def fileno(self) -> int:
+        """Return the descriptor, for the holder of the reader baton to wait on."""
+        return self._sock.fileno()
+
+    def close(self, reason: str) -> None:
+        """Close soon: unsent bytes are dropped, the owner is told once. Any thread."""
+        with self._send_lock:
+            if self._closed:
+                return
+            self._shut()
+        if not self.loop.post(lambda: self._release(reason)):
+            self._sock.close()  # the loop is gone, and with it every reader
+
+    # -- loop thread --------------------------------------------------------------------
+
+    def start(self, owner: TransportOwner, *, reading: bool = True) -> None:
+        """Serve `owner` from now on. Loop thread only, once."""
+        self._owner = owner
+        self._set_reading(reading)
+
+    def resume_reading(self) -> None:
+        """Let the loop read for the owner. Loop thread only."""
+        self._set_reading(True)
+
+    def pause_reading(self) -> None:
+        """Leave reading to whoever calls `receive`. Loop thread only."""
+        self._set_reading(False)
+
+    def receive(self) -> bytes | None:
+        """Take what has arrived: b"" at the end of the stream or when it broke, None: nothing yet.
+
+        For the one thread that reads: the loop, or the holder of the reader baton.
+        """
+        chunk_bytes = self._chunk_bytes
+        try:
+            data = self._sock.recv(chunk_bytes)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as exc:
+            self.close(f"read failed: {exc.strerror or exc}")
+            return b""
+        received = len(data)
+        self.bytes_in += received
+        if received == chunk_bytes:
+            self._chunk_bytes = min(chunk_bytes * 2, READ_CHUNK_BYTES_MAX)
+        return data
+
+    def on_readable(self) -> None:
+        """Read what is there, within this turn's share. Loop thread only (called by the loop)."""
+        owner = self._owner
+        assert owner is not None
+        for _ in range(READS_PER_TURN_MAX):
+            chunk_bytes = self._chunk_bytes
+            data = self.receive()
+            if data is None:
+                return
+            if not data:
+                owner.on_eof()
+                return
+            owner.on_bytes(data)
+            if len(data) < chunk_bytes or self._closed or not self._wanted & READ:
+                return
+
+    def on_writable(self) -> None:
+        """Send what waits. Loop thread only (called by the loop)."""
+        with self._send_lock:
+            if self._closed:
+                return
+            while self._unsent:
+                piece = self._next_piece()
+                sent = self._try_send(piece)
+                if sent < 0:
+                    return
+                if sent:
+                    self.progress_s = self.loop.now_s
+                    self.unsent_bytes -= sent
+                if sent < len(piece):
+                    self._unsent.appendleft(memoryview(piece)[sent:])
+                    break
+            self._rewatch()
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _try_send(self, data: bytes | memoryview) -> int:
+        """Return the bytes taken by the kernel, -1 when the connection is broken."""
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as exc:
+            reason = f"write failed: {exc.strerror or exc}"
+            self._shut()
+            self.loop.post(lambda: self._release(reason))
+            return -1
+        self.bytes_out += sent
+        return sent
+
+    def _queue(self, data: bytes | memoryview) -> None:
+        first = not self._unsent
+        self._unsent.append(data)
+        self.unsent_bytes += len(data)
+        if first:
+            self.loop.post(self._watch_writes)
+
+    def _next_piece(self) -> bytes | memoryview:
+        piece = self._unsent.popleft()
+        if not self._unsent or len(piece) >= _JOIN_BYTES_MAX:
+            return piece
+        pieces: list[bytes | memoryview] = [piece]
+        size = len(piece)
+        while self._unsent and size + len(self._unsent[0]) <= _JOIN_BYTES_MAX:
+            piece = self._unsent.popleft()
+            size += len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _watch_writes(self) -> None:
+        self.progress_s = self.loop.now_s
+        with self._send_lock:
+            if not self._closed:
+                self._rewatch()
+
+    def _set_reading(self, reading: bool) -> None:
+        self.loop.assert_on_loop()
+        with self._send_lock:
+            self._reading = reading
+            if not self._closed:
+                self._rewatch()
+
+    def _rewatch(self) -> None:
+        """Bring the loop's interest in line with what is wanted. Loop thread, under the send lock."""
+        if self.unsent_bytes > self._unsent_pause_bytes:
+            self._paused = True
+        elif self.unsent_bytes <= self._unsent_pause_bytes // 2:
+            self._paused = False
+        wanted = READ if self._reading and not self._paused else 0
+        if self._unsent:
+            wanted |= WRITE
+        if wanted == self._wanted:
+            return
+        fd = self._sock.fileno()
+        if not self._wanted:
+            self.loop.watch(fd, wanted, self)
+        elif not wanted:
+            self.loop.unwatch(fd)  # a registration for nothing would still report hang-ups
+        else:
+            self.loop.rewatch(fd, wanted)
+        self._wanted = wanted
+
+    def _shut(self) -> None:
+        """Refuse further sends and drop what waits. Under the send lock."""
+        self._closed = True
+        self._unsent.clear()
+        self.unsent_bytes = 0
+
+    def _release(self, reason: str) -> None:
+        if self._wanted:
+            self.loop.unwatch(self._sock.fileno())
+            self._wanted = 0
+        self._sock.close()
+        if self._owner is not None:
+            self._owner.on_closed(reason)
