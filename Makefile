@@ -15,6 +15,9 @@ RUFF_PATHS = $(wildcard libevrpc center samples tools unit_test)
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
+# $(call need,FILE): one line where a target's own program is not there.
+need = test -e $(1) || { echo 'make $@ needs $(1), which is not here' >&2; exit 1; }
+
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-all check fmt bench sim services install clean python
 
@@ -45,6 +48,7 @@ $(STAMP): setup.cfg pyproject.toml | python
 	@touch $@
 
 demo: $(STAMP)
+	@$(call need,tools/demo.py)
 	@$(BIN)/python tools/demo.py
 
 test: $(STAMP)
@@ -62,6 +66,7 @@ check: $(STAMP)
 	@set -e; for sample in $(sort $(wildcard samples/*/)); do \
 	  echo "$(BIN)/mypy $$sample"; $(BIN)/mypy "$$sample"; done
 	$(BIN)/lint-imports --no-logo
+	@$(call need,tools/gen_proto.py)
 	$(BIN)/python tools/gen_proto.py --check
 
 fmt: $(STAMP)
@@ -69,11 +74,13 @@ fmt: $(STAMP)
 	$(BIN)/ruff check --fix $(RUFF_PATHS)
 
 bench: $(STAMP)
+	@$(call need,tools/bench_compare.py)
 	@test -x .venv-bench/bin/python || '$(PYTHON)' -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --editable '.[bench]'
 	@.venv-bench/bin/python tools/bench_compare.py $(ARGS)
 
 sim: $(STAMP)
+	@$(call need,center/sim/__main__.py)
 	@$(BIN)/python -m center.sim --seeds $(SEEDS) $(ARGS)
 
 SERVICES := zookeeperd etcd-server mariadb-server
