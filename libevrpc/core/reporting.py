@@ -1,0 +1,307 @@
+"""Reports of a server to its centers: to which one, when, and what if it does not answer.
+
+Pure: answers and `now_s` in, actions out; driven by a thread of the server and by the
+simulator. The seed's steps: any center says where to report (`places_of`: an owner and two
+successors on a hash ring over the centers of the *committed* map, so all say the same); the
+answer is kept in memory and on disk; the report goes out each second and is the registration
+at the same time: a center that does not know the server learns of it by any report.
+
+The owner gets the reports. When it fails, its successors do at once, then every center on the
+list, then back-off and round again, for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, assert_never
+
+import msgpack
+from uhashring import HashRing
+
+from libevrpc.core.backoff import Backoff, Randomness
+from libevrpc.core.centerlist import CenterList
+from libevrpc.core.mapcache import CENTER_BACKOFF, Failed, Note, NotReady, PersistRecord
+
+__all__ = [
+    "Accepted",
+    "AskPlaces",
+    "GoodbyeDone",
+    "ReportAction",
+    "ReportAnswer",
+    "ReportPolicy",
+    "Reporter",
+    "SendGoodbye",
+    "SendReport",
+    "places_of",
+]
+
+NEVER_S = float("inf")
+PLACES = 3
+"""Centers named for a server: the owner and its successors."""
+RINGS_KEPT_MAX = 8
+RECORD_FORMAT = 1
+GOODBYE_TRIES_MAX = 3
+"""Centers that are told goodbye before the server leaves anyway; expiry does the rest."""
+
+
+@lru_cache(maxsize=RINGS_KEPT_MAX)
+def _ring_of(centers: tuple[int, ...]) -> Any:
+    return HashRing([f"center {center}" for center in centers])
+
+
+def places_of(address: str, centers: Iterable[int]) -> tuple[int, ...]:
+    """Return the ids of the centers that the server at `address` reports to, owner first.
+
+    Args:
+        address: the server's advertised address.
+        centers: ids of the live centers in the committed map, in any order.
+    """
+    ids = tuple(sorted(set(centers)))
+    if not ids:
+        return ()
+    id_of = {f"center {center}": center for center in ids}
+    found = _ring_of(ids).range(address, size=min(PLACES, len(ids)))
+    return tuple(id_of[node["nodename"]] for node in found)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPolicy:
+    """When a server reports. Immutable, any thread.
+
+    Attributes:
+        period_s: from one report to the next.
+        timeout_s: a center that has not answered by then has failed.
+        avoid_s: an owner that failed gets no reports for this long, unless it is all there is.
+    """
+
+    period_s: float = 1.0
+    timeout_s: float = 1.0
+    avoid_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The center took it; `places` are addresses of where to report, owner first.
+
+    No places: no news, or the center cannot tell.
+    """
+
+    places: tuple[str, ...] = ()
+
+
+ReportAnswer = Accepted | NotReady | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class AskPlaces:
+    """Ask `center` where to report; the answer goes to `Reporter.answered`."""
+
+    number: int
+    center: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendReport:
+    """Send the newest report to `center`; the answer goes to `Reporter.answered`.
+
+    The driver reads the load at this moment: reports are never queued.
+    """
+
+    number: int
+    center: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendGoodbye:
+    """Tell `center` that this server takes no more calls; answer as to a report."""
+
+    number: int
+    center: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoodbyeDone:
+    """The server may leave; `heard` says whether a center took the goodbye."""
+
+    heard: bool
+
+
+ReportAction = AskPlaces | SendReport | SendGoodbye | GoodbyeDone | PersistRecord | Note
+
+
+@dataclass(slots=True)
+class _Ask:
+    number: int
+    center: str
+    deadline_s: float
+
+
+class Reporter:
+    """Where and when one server reports. One thread, or under one lock.
+
+    Call `start` once, `answered` with every answer, `tick` at `next_deadline_s`, `goodbye`
+    at the end; carry out the returned actions in their order.
+
+    Attributes:
+        registered: the last report was accepted.
+    """
+
+    def __init__(
+        self,
+        centers: Sequence[str],
+        rng: Randomness,
+        policy: ReportPolicy | None = None,
+        record: bytes | None = None,
+    ) -> None:
+        """Begin with what was stored.
+
+        Args:
+            centers: configured addresses, in order.
+            rng: jitter of the back-off.
+            policy: see `ReportPolicy`.
+            record: the last PersistRecord of an earlier process; an unreadable one is as
+                good as none.
+
+        Raises:
+            ConfigError: neither configured nor stored centers.
+        """
+        self._policy = policy or ReportPolicy()
+        self._notes: list[ReportAction] = []
+        self.centers = CenterList(centers, self._restore(record))
+        self.registered = False
+        self._backoff = Backoff(CENTER_BACKOFF, rng)
+        self._numbers = 0
+        self._ask: _Ask | None = None
+        self._due_s = NEVER_S
+        self._last_s = -NEVER_S
+        self._failed_at_s: dict[str, float] = {}
+        self._failures = 0
+        self._asking = not self.centers.named
+        self._goodbyes = 0
+        self._leaving = False
+
+    def start(self, now_s: float) -> list[ReportAction]:
+        """Report at once: to the remembered owner, or ask who it is."""
+        actions, self._notes = self._notes, []
+        self._due_s = now_s
+        return actions + self.tick(now_s)
+
+    def next_deadline_s(self) -> float:
+        """When to call `tick` next; infinity before `start` and after the goodbye."""
+        return self._ask.deadline_s if self._ask else self._due_s
+
+    def tick(self, now_s: float) -> list[ReportAction]:
+        """Give up what is overdue, send what is due."""
+        if self._ask is not None:
+            if now_s < self._ask.deadline_s:
+                return []
+            return self.answered(self._ask.number, Failed("no answer in time"), now_s)
+        return [self._send(now_s)] if now_s >= self._due_s else []
+
+    def goodbye(self, now_s: float) -> list[ReportAction]:
+        """Stop reporting and say so; ends with a GoodbyeDone. A second call changes nothing."""
+        if self._leaving:
+            return []
+        self._leaving = True
+        self._ask = None
+        self._due_s = now_s
+        return self.tick(now_s)
+
+    def answered(self, number: int, answer: ReportAnswer, now_s: float) -> list[ReportAction]:
+        """Take the answer to an action; answers nobody waits for any more are dropped."""
+        if self._ask is None or self._ask.number != number:
+            return []
+        ask, self._ask = self._ask, None
+        actions: list[ReportAction] = []
+        match answer:
+            case Accepted(places):
+                self._learn(places, actions)
+                self._accepted(ask, now_s, actions)
+            case NotReady(centers):
+                if not self.centers.named:
+                    self._learn(centers, actions)
+                self._refused(now_s, actions)
+            case Failed():
+                self._failed_at_s[ask.center] = now_s
+                self._refused(now_s, actions)
+            case _:
+                assert_never(answer)
+        return actions + self.tick(now_s)
+
+    # -- inside -----------------------------------------------------------------------
+
+    def _send(self, now_s: float) -> ReportAction:
+        self._numbers += 1
+        number, center = self._numbers, self.centers.current
+        self._ask = _Ask(number, center, now_s + self._policy.timeout_s)
+        if self._leaving:
+            self._goodbyes += 1
+            return SendGoodbye(number, center)
+        if self._asking:
+            return AskPlaces(number, center)
+        self._last_s = now_s
+        return SendReport(number, center)
+
+    def _learn(self, places: tuple[str, ...], actions: list[ReportAction]) -> None:
+        if self.centers.name(places):
+            record: bytes = msgpack.packb([RECORD_FORMAT, list(self.centers.named)])
+            actions.append(PersistRecord(record))
+
+    def _accepted(self, ask: _Ask, now_s: float, actions: list[ReportAction]) -> None:
+        self._backoff.succeeded()
+        self._failures = 0
+        self._failed_at_s.pop(ask.center, None)
+        if self._leaving:
+            self._leave(True, actions)
+            return
+        self._prefer_owner(now_s)
+        if self._asking:
+            self._asking = False
+            self._due_s = now_s
+            return
+        self.registered = True
+        self._due_s = max(now_s, self._last_s + self._policy.period_s)
+
+    def _prefer_owner(self, now_s: float) -> None:
+        """Turn to the first named place that has not failed lately."""
+        for place in self.centers.named:
+            failed_at_s = self._failed_at_s.get(place, -NEVER_S)
+            if now_s - failed_at_s >= self._policy.avoid_s:
+                self.centers.prefer(place)
+                return
+
+    def _refused(self, now_s: float, actions: list[ReportAction]) -> None:
+        """Try the next center at once; after a whole round, wait and ask where to report."""
+        self._failures += 1
+        self.registered = False
+        self.centers.advance()
+        if self._leaving:
+            if self._goodbyes >= min(GOODBYE_TRIES_MAX, len(self.centers.addresses)):
+                self._leave(False, actions)
+            return
+        self._due_s = now_s
+        if self._failures >= len(self.centers.addresses):
+            self._failures = 0
+            self._asking = True
+            self._due_s = now_s + self._backoff.failed()
+            addresses = self.centers.addresses
+            self._failed_at_s = {c: t for c, t in self._failed_at_s.items() if c in addresses}
+
+    def _leave(self, heard: bool, actions: list[ReportAction]) -> None:
+        self._due_s = NEVER_S
+        self.registered = False
+        actions.append(GoodbyeDone(heard))
+
+    def _restore(self, record: bytes | None) -> tuple[str, ...]:
+        if record is None:
+            return ()
+        try:
+            record_format, named = msgpack.unpackb(record)
+            if record_format != RECORD_FORMAT or not all(isinstance(c, str) for c in named):
+                raise ValueError(f"format {record_format!r}")
+        except (ValueError, TypeError) as exc:
+            self._notes.append(Note(f"stored centers are unreadable, starting without: {exc}"))
+            return ()
+        return tuple(named)
