@@ -1,0 +1,44 @@
+"""Ballots: what one center holds against another when they choose a leader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+__all__ = ["NO_STAMP", "Ballot", "Stamp", "State"]
+
+Stamp = tuple[int, int]
+"""(epoch, version) of a map; compared as a pair."""
+
+NO_STAMP: Stamp = (0, 0)
+"""The stamp of "no map yet"; every published map has epoch >= 1 and version >= 1."""
+
+
+class State(IntEnum):
+    """What a center is doing; the numbers travel on the wire."""
+
+    LOOKING = 0
+    OBSERVING = 1
+    FOLLOWING = 2
+    LEADING = 3
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ballot:
+    """One vote: the candidate, by the rule that orders candidates. Greater is better.
+
+    The accepted epoch is deliberately absent: a center that promised much and stores little
+    must not win for it.
+
+    Attributes:
+        epoch: epoch of the candidate's newest map.
+        version: version of that map.
+        uptime_ms: the candidate's age, frozen at the start of its round; a duration, so
+            clocks of different hosts never meet.
+        id: the candidate; larger wins where all else is equal.
+    """
+
+    epoch: int
+    version: int
+    uptime_ms: int
+    id: int

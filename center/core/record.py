@@ -1,0 +1,79 @@
+"""What a center must not forget: the durable record and the maps inside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from center.core.ballot import NO_STAMP, Stamp
+
+__all__ = ["MapRecord", "Record", "Voters"]
+
+
+@dataclass(frozen=True, slots=True)
+class MapRecord:
+    """One version of the map as it is stored and sent. Immutable.
+
+    Attributes:
+        epoch: epoch of the leader that made it, >= 1.
+        version: counts on over epochs, >= 1.
+        parent: stamp of the map it was made from; (0, 0) for the first one. It is what
+            shows that committed maps form one line.
+        payload: the encoded ClusterMap; opaque to election, storage and replication.
+    """
+
+    epoch: int
+    version: int
+    parent: Stamp
+    payload: bytes
+
+    @property
+    def stamp(self) -> Stamp:
+        """(epoch, version): what orders maps."""
+        return (self.epoch, self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything one center keeps on disk; written whole, before what it allows is said.
+
+    Attributes:
+        cluster_id: name of the cluster, drawn by its first leader; "" before its first map.
+        accepted_epoch: largest epoch this center promised itself to; never goes back.
+        map: the newest map stored, committed or not.
+        committed: whether `map` is known to be committed.
+        list_digest: digest of the centers list the center ran with.
+        list_generation: generation of that list.
+    """
+
+    cluster_id: str = ""
+    accepted_epoch: int = 0
+    map: MapRecord | None = None
+    committed: bool = False
+    list_digest: str = ""
+    list_generation: int = 0
+
+    @property
+    def stamp(self) -> Stamp:
+        """Stamp of the stored map, (0, 0) without one."""
+        return NO_STAMP if self.map is None else self.map.stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Voters:
+    """The configured centers: who may vote.
+
+    Attributes:
+        members: id -> address, as the status shows it; ids ascending.
+        digest: of the centers list; two different lists can have two majorities, so what
+            comes with another digest is not counted.
+        generation: counts the changes of the list.
+    """
+
+    members: tuple[tuple[int, str], ...]
+    digest: str
+    generation: int = 0
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids, ascending."""
+        return tuple(center_id for center_id, _ in self.members)
