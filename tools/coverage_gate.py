@@ -62,13 +62,15 @@ def measure(running: coverage.Coverage) -> tuple[dict[str, Any], str]:
     """Gather what this process and its children covered: the JSON report and a table."""
     running.stop()
     running.save()
-    running.combine(keep=False)
+    whole = coverage.Coverage()
+    whole.combine()
+    whole.save()
     with tempfile.TemporaryDirectory() as folder:
         outfile = Path(folder, "coverage.json")
-        running.json_report(outfile=str(outfile))
+        whole.json_report(outfile=str(outfile))
         report: dict[str, Any] = json.loads(outfile.read_text())
     table = io.StringIO()
-    running.report(file=table)
+    whole.report(file=table)
     return report, table.getvalue()
 
 
@@ -77,7 +79,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if running is None or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return
     report, table = measure(running)
-    missed = [str(shortfall) for shortfall in shortfalls(report)]
+    missed = [f"below its gate: {shortfall}" for shortfall in shortfalls(report)]
     session.config.stash[LINES] = [*table.splitlines(), *missed]
     if missed:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
