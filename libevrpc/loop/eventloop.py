@@ -103,7 +103,7 @@ class EventLoop:
         return threading.get_ident() == self._thread.ident
 
     def stop(self, timeout_s: float | None = None) -> bool:
-        """Run what is queued, close the loop, join its thread. Any other thread, any number of times.
+        """Run what is queued, close the loop, join its thread. Any other thread; repeatable.
 
         Returns False when the thread was still running after `timeout_s`. Descriptors still
         registered are forgotten, not closed: their owners close them before.

@@ -6,7 +6,7 @@ thread may write. A worker thus answers without a hop through the loop.
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import socket
 import threading
 from collections import deque
@@ -16,8 +16,6 @@ from libevrpc.loop.eventloop import EventLoop
 from libevrpc.loop.poller import READ, WRITE
 
 __all__ = ["Transport", "TransportOwner", "tune_socket"]
-
-log = logging.getLogger(__name__)
 
 READ_CHUNK_BYTES = 64 * 1024
 READ_CHUNK_BYTES_MAX = 1024 * 1024
@@ -37,8 +35,8 @@ class TransportOwner(Protocol):
     def on_eof(self) -> None:
         """The peer will send no more, or the socket broke: close the transport."""
 
-    def on_closed(self, reason: str) -> None:
-        """The transport is closed; called once, after everything else."""
+    def on_shut(self, reason: str) -> None:
+        """Nothing moves any more; called once. Call `Transport.release` when nobody reads."""
 
 
 def tune_socket(sock: socket.socket) -> None:
@@ -63,6 +61,8 @@ class Transport:
     __slots__ = (
         "_chunk_bytes",
         "_closed",
+        "_cork",
+        "_corked",
         "_owner",
         "_paused",
         "_reading",
@@ -104,6 +104,8 @@ class Transport:
         self._unsent_pause_bytes = unsent_pause_bytes
         self._chunk_bytes = READ_CHUNK_BYTES
         self._closed = False
+        self._cork: list[bytes] = []
+        self._corked = False
         self._reading = False
         self._paused = False
         self._wanted = 0
@@ -124,31 +126,46 @@ class Transport:
         with self._send_lock:
             if self._closed:
                 return False
-            if not self._unsent:
-                sent = self._try_send(data)
-                if sent == len(data):
-                    return True
-                if sent < 0:
+            if self._corked or self._unsent:
+                if self.unsent_bytes + len(data) > self._unsent_bytes_max:
                     return False
-                self._queue(memoryview(data)[sent:])
+                if not self._corked:
+                    self._queue(data)
+                    return True
+                self._cork.append(data)
+                self.unsent_bytes += len(data)
                 return True
-            if self.unsent_bytes + len(data) > self._unsent_bytes_max:
-                return False
-            self._queue(data)
-            return True
+            return self._send(data)
 
     def fileno(self) -> int:
         """Return the descriptor, for the holder of the reader baton to wait on."""
         return self._sock.fileno()
 
-    def close(self, reason: str) -> None:
-        """Close soon: unsent bytes are dropped, the owner is told once. Any thread."""
+    def cork(self) -> None:
+        """Hold back what is sent until `uncork`: many small sends become one. Loop thread only."""
         with self._send_lock:
-            if self._closed:
-                return
-            self._shut()
-        if not self.loop.post(lambda: self._release(reason)):
-            self._sock.close()  # the loop is gone, and with it every reader
+            self._corked = True
+
+    def uncork(self) -> None:
+        """Send what was held back. Loop thread only."""
+        with self._send_lock:
+            self._corked = False
+            if self._cork:
+                data = self._cork[0] if len(self._cork) == 1 else b"".join(self._cork)
+                self._cork.clear()
+                self.unsent_bytes -= len(data)
+                if not self._closed:
+                    self._send(data)
+
+    def close(self, reason: str) -> None:
+        """Shut the connection: unsent bytes are dropped, the owner is told once. Any thread."""
+        with self._send_lock:
+            if not self._closed:
+                self._shut(reason)
+
+    def release(self) -> None:
+        """Close the descriptor, once no thread reads from it any more. After `on_shut`."""
+        self._sock.close()
 
     # -- loop thread --------------------------------------------------------------------
 
@@ -220,6 +237,19 @@ class Transport:
 
     # -- inside -------------------------------------------------------------------------
 
+    def _send(self, data: bytes) -> bool:
+        """Send at once and queue the rest. Under the send lock."""
+        if self._unsent:
+            self._queue(data)
+            return True
+        sent = self._try_send(data)
+        if sent == len(data):
+            return True
+        if sent < 0:
+            return False
+        self._queue(memoryview(data)[sent:])
+        return True
+
     def _try_send(self, data: bytes | memoryview) -> int:
         """Return the bytes taken by the kernel, -1 when the connection is broken."""
         try:
@@ -227,9 +257,7 @@ class Transport:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
-            reason = f"write failed: {exc.strerror or exc}"
-            self._shut()
-            self.loop.post(lambda: self._release(reason))
+            self._shut(f"write failed: {exc.strerror or exc}")
             return -1
         self.bytes_out += sent
         return sent
@@ -267,7 +295,7 @@ class Transport:
                 self._rewatch()
 
     def _rewatch(self) -> None:
-        """Bring the loop's interest in line with what is wanted. Loop thread, under the send lock."""
+        """Bring the interest of the loop in line. Loop thread, under the send lock."""
         if self.unsent_bytes > self._unsent_pause_bytes:
             self._paused = True
         elif self.unsent_bytes <= self._unsent_pause_bytes // 2:
@@ -286,16 +314,24 @@ class Transport:
             self.loop.rewatch(fd, wanted)
         self._wanted = wanted
 
-    def _shut(self) -> None:
-        """Refuse further sends and drop what waits. Under the send lock."""
+    def _shut(self, reason: str) -> None:
+        """Refuse further sends, drop what waits, wake the reader. Under the send lock."""
         self._closed = True
         self._unsent.clear()
+        self._cork.clear()
         self.unsent_bytes = 0
+        # a plain close would leave a thread that polls this descriptor asleep; a connection
+        # that the peer has reset cannot be shut down any more, and need not be
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        if not self.loop.post(lambda: self._leave(reason)):
+            self._sock.close()  # the loop is gone, and with it every reader
 
-    def _release(self, reason: str) -> None:
+    def _leave(self, reason: str) -> None:
         if self._wanted:
             self.loop.unwatch(self._sock.fileno())
             self._wanted = 0
-        self._sock.close()
-        if self._owner is not None:
-            self._owner.on_closed(reason)
+        if self._owner is None:
+            self._sock.close()
+        else:
+            self._owner.on_shut(reason)

@@ -1,0 +1,79 @@
+"""A channel: the calls of one client to one endpoint, over connections that come and go."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+from libevrpc.channel.call import CallFailure
+from libevrpc.channel.connection import Connection, ConnectionOptions
+from libevrpc.channel.dial import DialTimes, dial_in_background
+from libevrpc.core.endpoints import Endpoint
+from libevrpc.loop.eventloop import EventLoop
+
+__all__ = ["Channel"]
+
+
+class Channel:
+    """Connects when first used, and again after the connection ended. Any thread.
+
+    Args:
+        endpoint: where to.
+        loop: the background loop, already started.
+        options: limits of each connection.
+        times: limits of each dial.
+    """
+
+    __slots__ = ("_connection", "_dialling_lock", "_loop", "_options", "_times", "endpoint")
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        loop: EventLoop,
+        options: ConnectionOptions,
+        times: DialTimes,
+    ) -> None:
+        self.endpoint = endpoint
+        self._loop = loop
+        self._options = options
+        self._times = times
+        self._connection: Connection | None = None
+        self._dialling_lock = threading.Lock()
+
+    def connection(self) -> Connection:
+        """Return the connection to call on: the live one, or a new one that is being dialled."""
+        connection = self._connection
+        if connection is not None and connection.down is None and not connection.going_away:
+            return connection
+        with self._dialling_lock:
+            connection = self._connection
+            if connection is None or connection.down is not None or connection.going_away:
+                connection = self._dial()
+            return connection
+
+    def close(self, text: str) -> None:
+        """End the connection; calls in flight fail. The channel may be used again."""
+        with self._dialling_lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close(text)
+
+    def _dial(self) -> Connection:
+        connection = Connection(
+            self.endpoint.address, self._loop, self._options, self._forget
+        )
+        self._connection = connection
+
+        def done(outcome: socket.socket | CallFailure) -> None:
+            if isinstance(outcome, CallFailure):
+                connection.connect_failed(outcome)
+            else:
+                connection.connected(outcome)
+
+        dial_in_background(self.endpoint, self._times, done)
+        return connection
+
+    def _forget(self, connection: Connection) -> None:
+        """Drop a connection that takes no more calls, unless another has replaced it."""
+        if self._connection is connection:
+            self._connection = None

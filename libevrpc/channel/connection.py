@@ -1,0 +1,560 @@
+"""One connection to one server, shared by any number of caller threads.
+
+Who reads. The socket has one reader at a time: the holder of the *reader baton*.
+
+* A caller that finds the baton free takes it and reads until its own reply is there; on
+  the way it delivers the replies of others. It then passes the baton on.
+* A caller that finds it taken is a *follower*: it sleeps until its reply is delivered or
+  until the baton is handed to it.
+* While futures are pending, or nobody has called for a while, the background loop holds
+  the baton: it delivers replies to futures and hears of the server's going away.
+
+Every hand-over is decided by who succeeds in taking an entry out of a dict, which is
+atomic: a call is delivered, failed or given up exactly once. The send lock is the
+transport's; the baton is held across reads only, never across a callback of a user.
+"""
+
+from __future__ import annotations
+
+import itertools
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from libevrpc.channel.call import CallFailure, ClientCall
+from libevrpc.core.hello import GOAWAY_FIELD, INTERNAL_SERVICE, PING_ID, read_hello
+from libevrpc.core.keepalive import Keepalive, KeepaliveStep
+from libevrpc.core.prpc import Broken, PrpcDecoder, Reply, RequestEncoder, WireLimits
+from libevrpc.core.timers import Timer
+from libevrpc.errors import Errno
+from libevrpc.loop.eventloop import EventLoop
+from libevrpc.loop.transport import Transport
+
+__all__ = ["Connection", "ConnectionOptions"]
+
+_PARK_AFTER_S = 0.05
+"""A connection without new calls for this long is read by the loop."""
+_STALE_AFTER_S = 0.001
+"""A connection that was read this recently is not probed before a request is sent."""
+_NEVER_S = float("inf")
+_PING = RequestEncoder(INTERNAL_SERVICE, "Ping")
+_CANCEL = RequestEncoder(INTERNAL_SERVICE, "Cancel")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """Limits of one connection; see `ClientSettings` for the meaning of each."""
+
+    limits: WireLimits
+    calls_max: int
+    unsent_bytes_max: int
+
+
+class Connection:
+    """One connection, from the first dial to its end; it never reconnects.
+
+    `run`, `start`, `send_oneway`, `cancel` and `close` may be called by any thread.
+
+    Args:
+        peer: address for messages.
+        loop: the background loop.
+        options: limits.
+        on_down: told once, on any thread, when no further call may be started here.
+
+    Attributes:
+        greet: the next request should carry the hello.
+        down: why the connection ended; None while it lives.
+        going_away: the server takes no further calls; those in flight are still answered.
+    """
+
+    __slots__ = (
+        "_baton",
+        "_decoder",
+        "_followers",
+        "_futures",
+        "_ids",
+        "_keepalive",
+        "_last_id",
+        "_last_read_s",
+        "_loop",
+        "_looped",
+        "_on_down",
+        "_options",
+        "_pending",
+        "_poll",
+        "_retired",
+        "_shut",
+        "_state_lock",
+        "_sweep_at_s",
+        "_sweep_timer",
+        "_tick_timer",
+        "_ticked_id",
+        "_transport",
+        "_waiting",
+        "down",
+        "going_away",
+        "greet",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        peer: str,
+        loop: EventLoop,
+        options: ConnectionOptions,
+        on_down: Callable[[Connection], object],
+    ) -> None:
+        self.peer = peer
+        self.greet = True
+        self.down: CallFailure | None = None
+        self.going_away = False
+        self._loop = loop
+        self._options = options
+        self._on_down = on_down
+        self._ids = itertools.count(1)
+        self._last_id = 0
+        self._ticked_id = 0
+        self._last_read_s = 0.0
+        self._transport: Transport | None = None
+        self._waiting: list[tuple[ClientCall | None, bytes]] = []
+        self._pending: dict[int, ClientCall] = {}
+        self._followers: dict[ClientCall, None] = {}
+        self._futures: dict[int, ClientCall] = {}
+        self._decoder = PrpcDecoder("client", options.limits)
+        self._state_lock = threading.Lock()
+        self._baton = threading.Lock()
+        self._baton.acquire()  # nobody reads before there is a socket
+        self._looped = False
+        self._sweep_at_s = _NEVER_S
+        self._sweep_timer: Timer | None = None
+        self._tick_timer: Timer | None = None
+        self._shut = False
+        self._retired = False
+        self._keepalive: Keepalive | None = None
+        self._poll = select.poll()
+
+    # -- any thread ---------------------------------------------------------------------
+
+    def next_id(self) -> int:
+        """Return a correlation id that no other call of this connection has. Any thread."""
+        self._last_id = call_id = next(self._ids)
+        return call_id
+
+    @property
+    def in_flight(self) -> int:
+        """Number of calls that wait for their reply. Any thread."""
+        return len(self._pending)
+
+    def run(self, call: ClientCall, frame: bytes) -> None:
+        """Send `frame` and wait until `call` is done; its deadline is kept. Any thread."""
+        leads = self._baton.acquire(False)
+        if not leads:
+            call.gate = threading.Lock()
+            call.gate.acquire()
+            self._followers[call] = None
+        elif time.monotonic() - self._last_read_s > _STALE_AFTER_S:
+            self._look_for_news()
+        if not self._launch(call, frame):
+            if leads or (not self._leave_followers(call) and call.promoted):
+                self._pass_baton()
+        elif leads:
+            self._lead(call)
+        elif self._baton.acquire(False):  # it was freed before our entry could be seen
+            if self._leave_followers(call):
+                self._lead(call)
+            else:  # delivered meanwhile; nobody hands a baton over that we hold
+                self._pass_baton()
+        else:
+            self._follow(call)
+
+    def start(self, call: ClientCall, frame: bytes) -> None:
+        """Send `frame`; `call.on_done` is told on the loop thread. Any thread."""
+        self._futures[call.correlation_id] = call
+        if not self._launch(call, frame):
+            self._futures.pop(call.correlation_id, None)
+            self._tell_soon(call)
+            return
+        if call.deadline_s < self._sweep_at_s:
+            self._loop.post(self._arm_sweep)
+        if self._baton.acquire(False):
+            self._pass_baton()
+
+    def send_oneway(self, frame: bytes) -> CallFailure | None:
+        """Send `frame`, whose reply nobody waits for; returns why it could not be. Any thread."""
+        if self._send(None, frame):
+            return None
+        return self._refusal()
+
+    def cancel(self, call: ClientCall) -> bool:
+        """Give `call` up and tell a peer of ours; False: it is done already. Any thread."""
+        if self._pending.pop(call.correlation_id, None) is None:
+            return False
+        call.failure = CallFailure(Errno.CANCELLED, "cancelled by the caller", sent=True)
+        self._finish(call)
+        if self._keepalive is not None:  # only a peer of ours understands
+            from libevrpc.gen.internal_pb2 import CancelRequest
+
+            body = CancelRequest(correlation_id=call.correlation_id).SerializeToString()
+            self._send(None, _CANCEL.encode(self.next_id(), body, timeout_ms=1000))
+        return True
+
+    def close(self, text: str) -> None:
+        """End the connection; calls in flight fail. Any thread, any number of times."""
+        self._go_down(CallFailure(Errno.CLOSED, text, sent=True))
+
+    # -- called by the connecting thread ------------------------------------------------
+
+    def connected(self, sock: socket.socket) -> None:
+        """Use `sock` (connected and tuned) from now on. Connecting thread, once."""
+        if not self._loop.post(lambda: self._begin(sock)):
+            sock.close()
+            self._go_down(CallFailure(Errno.CLOSED, "client is closed", sent=False))
+
+    def connect_failed(self, failure: CallFailure) -> None:
+        """Fail what waits for the connection. Connecting thread, once."""
+        self._go_down(failure)
+
+    # -- sending ------------------------------------------------------------------------
+
+    def _launch(self, call: ClientCall, frame: bytes) -> bool:
+        """Register and send; False: the call failed, and says why."""
+        if len(self._pending) >= self._options.calls_max:
+            call.failure = CallFailure(
+                Errno.LIMIT,
+                f"{self._options.calls_max} calls are in flight to {self.peer} already",
+                sent=False,
+            )
+            call.done = True
+            return False
+        self._pending[call.correlation_id] = call
+        if self.down is None and self._send(call, frame):
+            return True
+        if self._pending.pop(call.correlation_id, None) is None:
+            return True  # the connection went down meanwhile, and whoever noticed fails the call
+        call.failure = self._refusal()
+        call.done = True
+        return False
+
+    def _send(self, call: ClientCall | None, frame: bytes) -> bool:
+        transport = self._transport
+        if transport is None:
+            with self._state_lock:
+                if self._transport is None:
+                    if self.down is not None or len(self._waiting) >= self._options.calls_max:
+                        return False
+                    self._waiting.append((call, frame))
+                    return True
+                transport = self._transport
+        return transport.send(frame)
+
+    def _refusal(self) -> CallFailure:
+        """Say why nothing could be sent just now."""
+        if self.down is not None:
+            return CallFailure(self.down.errno, self.down.text, sent=False)
+        transport = self._transport
+        if transport is not None and transport.closed:
+            return CallFailure(Errno.FAILED_SOCKET, f"{self.peer} broke off", sent=False)
+        return CallFailure(
+            Errno.OVERCROWDED, f"too much is waiting to be sent to {self.peer}", sent=False
+        )
+
+    # -- reading: baton holder ----------------------------------------------------------
+
+    def _lead(self, call: ClientCall) -> None:
+        """Read until `call` is done or out of time, then pass the baton on."""
+        transport = self._transport
+        assert transport is not None
+        try:
+            while not call.done:
+                wait_s = call.deadline_s - time.monotonic()
+                if wait_s <= 0.0:
+                    self._expire(call)
+                    return
+                if self._poll.poll(int(wait_s * 1000.0) + 1):
+                    self._read_once(transport)
+        finally:
+            self._pass_baton()
+
+    def _follow(self, call: ClientCall) -> None:
+        """Sleep until done, promoted or out of time."""
+        gate = call.gate
+        assert gate is not None
+        if not gate.acquire(timeout=max(0.0, call.deadline_s - time.monotonic())):
+            if self._leave_followers(call):
+                self._expire(call)
+                return
+        if call.promoted:
+            self._lead(call)
+
+    def _leave_followers(self, call: ClientCall) -> bool:
+        """Take oneself out; False: somebody else just did, and the gate is open."""
+        if self._followers.pop(call, self) is None:
+            return True
+        assert call.gate is not None
+        call.gate.acquire()
+        return False
+
+    def _look_for_news(self) -> None:
+        """Hear of an end or a going-away that arrived since the last call."""
+        transport = self._transport
+        if transport is not None and self._poll.poll(0):
+            self._read_once(transport)
+
+    def _read_once(self, transport: Transport) -> None:
+        data = transport.receive()
+        if data:
+            self._take(data, time.monotonic())
+        elif data is not None:
+            self._end_of_stream()
+
+    def _take(self, data: bytes, now_s: float) -> None:
+        self._last_read_s = now_s
+        keepalive = self._keepalive
+        if keepalive is not None:
+            keepalive.last_read_s = now_s
+        for event in self._decoder.receive_data(data):
+            if type(event) is Reply:
+                call = self._pending.pop(event.correlation_id, None)
+                if call is None:
+                    self._hear(event, now_s)
+                    continue
+                call.reply = event
+                self._finish(call)
+            elif type(event) is Broken:
+                self._go_down(CallFailure(Errno.BAD_RESPONSE, str(event.error), sent=True))
+        if self.going_away and not self._pending:
+            self._go_down(CallFailure(Errno.STOPPING, f"{self.peer} is stopping", sent=True))
+
+    def _hear(self, reply: Reply, now_s: float) -> None:
+        """Take a reply to no call: a notice, a pong, or one that came too late."""
+        fields = reply.user_fields
+        if fields is None:
+            return
+        hello = read_hello(fields)
+        if hello is not None and self._keepalive is None:
+            self._keepalive = Keepalive(hello.client_timeout_ms / 1000.0, now_s)
+            self._loop.post(self._tick)
+        if GOAWAY_FIELD in fields and not self.going_away:
+            self.going_away = True
+            self._on_down(self)
+
+    def _finish(self, call: ClientCall) -> None:
+        """Tell whoever waits for `call`, which is ours alone now."""
+        call.done = True
+        if call.on_done is not None:
+            self._futures.pop(call.correlation_id, None)
+            if self._loop.on_loop():
+                call.on_done(call)
+            else:
+                self._tell_soon(call)
+        elif call.gate is not None and self._followers.pop(call, self) is None:
+            call.gate.release()
+
+    def _tell_soon(self, call: ClientCall) -> None:
+        """Tell a future on the loop thread, in a later turn."""
+        on_done = call.on_done
+        assert on_done is not None
+        if not self._loop.post(lambda: on_done(call)):
+            on_done(call)  # the loop has ended: nobody else is left to tell it
+
+    def _expire(self, call: ClientCall) -> None:
+        self._pending.pop(call.correlation_id, None)
+        call.failure = CallFailure(
+            Errno.TIMED_OUT, f"deadline reached, no reply from {self.peer}", sent=True
+        )
+        call.done = True
+
+    def _pass_baton(self) -> None:
+        """Give the baton to who needs it next: a follower, the loop, or nobody."""
+        while True:
+            if self.down is not None:
+                self._retired = True
+                self._loop.post(self._reap)
+                return
+            try:
+                follower, _ = self._followers.popitem()
+            except KeyError:
+                pass
+            else:
+                follower.promoted = True
+                assert follower.gate is not None
+                follower.gate.release()
+                return
+            if self._futures and self._loop.post(self._adopt):
+                return
+            self._baton.release()
+            if not (self._followers or self._futures or self.down is not None):
+                return
+            if not self._baton.acquire(False):
+                return
+
+    # -- the end ------------------------------------------------------------------------
+
+    def _end_of_stream(self) -> None:
+        self._go_down(CallFailure(Errno.EOF, f"{self.peer} closed the connection", sent=True))
+
+    def _go_down(self, failure: CallFailure) -> None:
+        with self._state_lock:
+            if self.down is not None:
+                return
+            self.down = failure
+            transport = self._transport
+            self._waiting.clear()
+        if transport is None:
+            failure = CallFailure(failure.errno, failure.text, sent=False)
+        while self._pending:
+            try:
+                _, call = self._pending.popitem()
+            except KeyError:  # another thread took the last one
+                break
+            call.failure = failure
+            self._finish(call)
+        if transport is not None:
+            transport.close(failure.text)
+        self._on_down(self)
+
+    def _reap(self) -> None:
+        """Close the descriptor once it is shut and the baton is out of use. Loop thread."""
+        if self._shut and self._retired and self._transport is not None:
+            self._transport.release()
+
+    # -- loop thread --------------------------------------------------------------------
+
+    def _begin(self, sock: socket.socket) -> None:
+        options = self._options
+        transport = Transport(
+            sock,
+            self._loop,
+            peer=self.peer,
+            unsent_bytes_max=options.unsent_bytes_max,
+            unsent_pause_bytes=options.unsent_bytes_max,
+        )
+        transport.start(self, reading=False)
+        self._poll.register(sock.fileno(), select.POLLIN)
+        self._last_read_s = time.monotonic()
+        with self._state_lock:
+            self._transport = transport
+            refused = self._send_waiting(transport)
+        for call in refused:
+            if self._pending.pop(call.correlation_id, None) is not None:
+                call.failure = self._refusal()
+                self._finish(call)
+        if self.down is not None:
+            transport.close("closed while connecting")
+        else:
+            self._tick_soon()
+        self._pass_baton()
+
+    def _send_waiting(self, transport: Transport) -> list[ClientCall]:
+        """Send what was called while there was no socket; returns what did not fit."""
+        waiting, self._waiting = self._waiting, []
+        refused: list[ClientCall] = []
+        transport.cork()
+        for call, frame in waiting:
+            if call is None:
+                transport.send(frame)
+            elif call.correlation_id in self._pending and not transport.send(frame):
+                refused.append(call)
+        transport.uncork()
+        return refused
+
+    def on_bytes(self, data: bytes) -> None:
+        """Deliver replies; what callbacks send meanwhile leaves in one piece. Loop thread."""
+        transport = self._transport
+        assert transport is not None
+        transport.cork()
+        try:
+            self._take(data, self._loop.now_s)
+        finally:
+            transport.uncork()
+        if not self._futures and (self._followers or self._last_id != self._ticked_id):
+            self._unpark()
+
+    def on_eof(self) -> None:
+        """See `TransportOwner.on_eof`."""
+        self._end_of_stream()
+
+    def on_shut(self, reason: str) -> None:
+        """See `TransportOwner.on_shut`."""
+        self._go_down(CallFailure(Errno.FAILED_SOCKET, f"{self.peer}: {reason}", sent=True))
+        self._shut = True
+        if self._looped or self._baton.acquire(False):
+            self._looped = False
+            self._retired = True
+        self._reap()
+
+    def _adopt(self) -> None:
+        """Read for everybody; the baton was left to the loop."""
+        transport = self._transport
+        if self.down is not None or transport is None:
+            self._pass_baton()
+            return
+        self._looped = True
+        transport.resume_reading()
+
+    def _unpark(self) -> None:
+        """Let callers read again: no future is pending."""
+        transport = self._transport
+        if not self._looped or transport is None or self.down is not None:
+            return
+        self._looped = False
+        transport.pause_reading()
+        self._pass_baton()
+        self._tick_soon()
+
+    def _tick(self) -> None:
+        """Park an idle connection, ping, and notice a silent server."""
+        if self.down is not None:
+            return
+        now_s = self._loop.now_s
+        if self._last_id == self._ticked_id and not self._looped and self._baton.acquire(False):
+            self._adopt()
+        self._ticked_id = self._last_id
+        keepalive = self._keepalive
+        if keepalive is not None:
+            match keepalive.step(now_s):
+                case KeepaliveStep.PING:
+                    self._send(None, _PING.encode(PING_ID, b"", timeout_ms=1000))
+                case KeepaliveStep.DEAD:
+                    text = f"{self.peer} stopped answering heartbeats"
+                    self._go_down(CallFailure(Errno.FAILED_SOCKET, text, sent=True))
+                    return
+                case KeepaliveStep.WAIT:
+                    pass
+        if not self._looped:
+            self._tick_soon()
+        elif keepalive is not None:
+            self._tick_timer = self._loop.call_at(keepalive.due_s(), self._tick)
+
+    def _tick_soon(self) -> None:
+        if self._tick_timer is not None:
+            self._loop.cancel(self._tick_timer)
+        self._tick_timer = self._loop.call_at(self._loop.now_s + _PARK_AFTER_S, self._tick)
+
+    def _arm_sweep(self) -> None:
+        """Arm the timer for the earliest deadline among the futures."""
+        if self._sweep_timer is not None:
+            self._loop.cancel(self._sweep_timer)
+        # first "never", then look: a future that starts meanwhile asks for a timer itself
+        self._sweep_at_s = _NEVER_S
+        earliest_s = min(
+            (call.deadline_s for call in list(self._futures.values())), default=_NEVER_S
+        )
+        if earliest_s < _NEVER_S:
+            self._sweep_at_s = earliest_s
+            self._sweep_timer = self._loop.call_at(earliest_s, self._sweep)
+
+    def _sweep(self) -> None:
+        """Fail the futures whose deadline has come."""
+        now_s = time.monotonic()
+        for call in list(self._futures.values()):
+            if (
+                call.deadline_s <= now_s
+                and self._pending.pop(call.correlation_id, None) is not None
+            ):
+                self._expire(call)
+                self._finish(call)
+        self._arm_sweep()

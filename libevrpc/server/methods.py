@@ -1,0 +1,351 @@
+"""What a server serves: method entries, and the table that finds them without a lock."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError
+
+from libevrpc.core.objects import ContentType, decode_arguments, encode_value
+from libevrpc.core.protobufs import message_class
+from libevrpc.errors import Errno, RpcError, UsageError
+
+__all__ = ["Handling", "MethodEntry", "MethodTable", "inline", "object_entries", "service_entries"]
+
+_INLINE_MARK = "__evrpc_inline__"
+FAST_HANDLER_S = 100e-6
+"""A handler that usually takes less than this shares its worker with the next call."""
+_EWMA_SHARE = 1 / 16
+
+
+class Handling(Enum):
+    """What a handler is called with."""
+
+    REQUEST = "request"
+    REQUEST_AND_CONTROLLER = "request and controller"
+    CALL = "call"  # our own internal service: the whole call, session included
+
+
+def inline(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare a handler inline: it runs on the loop thread and must not block.
+
+    Inline saves two thread switches a call. Only for handlers that finish within a
+    fraction of a millisecond: while one runs, every connection of its loop waits.
+    """
+    setattr(function, _INLINE_MARK, True)
+    return function
+
+
+class MethodEntry:
+    """One method as it is called. Immutable but for its running mean.
+
+    Attributes:
+        service, method: full service name and method name as they travel.
+        inline: run on the loop thread.
+        decode: request bytes and content type to the handler's arguments; raises RpcError.
+        encode: the handler's result and content type to reply bytes; raises RpcError.
+        handler: called with what `handling` says.
+        mean_s: running mean of how long the handler takes; a guess for scheduling only,
+            written by many threads without a lock, which can lose a sample and nothing else.
+    """
+
+    __slots__ = ("decode", "encode", "handler", "handling", "inline", "mean_s", "method", "service")
+
+    def __init__(
+        self,
+        service: str,
+        method: str,
+        handler: Callable[..., Any],
+        *,
+        handling: Handling,
+        inline: bool,
+        decode: Callable[[bytes, int], Any],
+        encode: Callable[[Any, int], bytes],
+    ) -> None:
+        self.service = service
+        self.method = method
+        self.handler = handler
+        self.handling = handling
+        self.inline = inline
+        self.decode = decode
+        self.encode = encode
+        self.mean_s = 1.0  # until measured, every handler counts as slow
+
+    def measured(self, seconds: float) -> None:
+        """Note how long one run took. Any thread."""
+        self.mean_s += (seconds - self.mean_s) * _EWMA_SHARE if self.mean_s < 1.0 else (
+            seconds - self.mean_s
+        )
+
+    @property
+    def fast(self) -> bool:
+        """True if a run is so short that waking another thread would cost more."""
+        return self.mean_s < FAST_HANDLER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why no entry was found."""
+
+    errno: int
+    text: str
+
+
+class MethodTable:
+    """All methods of a server. Immutable: adding a service makes a new table.
+
+    Loops read the current table without a lock.
+    """
+
+    __slots__ = ("_by_name", "_services", "_short")
+
+    def __init__(self, entries: Iterable[MethodEntry] = ()) -> None:
+        self._by_name = {(entry.service, entry.method): entry for entry in entries}
+        self._services: dict[str, list[str]] = {}
+        for service, method in self._by_name:
+            self._services.setdefault(service, []).append(method)
+        short: dict[str, str | None] = {}
+        for service in self._services:
+            name = service.rpartition(".")[2]
+            short[name] = None if name in short else service  # ambiguous short names find nobody
+        self._short = short
+
+    def get(self, service: str, method: str) -> MethodEntry | None:
+        """Return the entry of an exact full name, None if there is none."""
+        return self._by_name.get((service, method))
+
+    def find(self, service: str, method: str) -> MethodEntry | Missing:
+        """Return the entry by full service name, else by a unique short one.
+
+        As brpc answers: an unknown short name is 1001, an unknown full name or method 1002.
+        """
+        entry = self._by_name.get((service, method))
+        if entry is not None:
+            return entry
+        full = service
+        if service not in self._services:
+            resolved = self._short.get(service)
+            if resolved is None:
+                if "." in service:
+                    return Missing(Errno.NO_METHOD, f"no service {service!r} here")
+                return Missing(Errno.NO_SERVICE, f"no service {service!r} here")
+            full = resolved
+        entry = self._by_name.get((full, method))
+        if entry is None:
+            return Missing(Errno.NO_METHOD, f"service {full!r} has no method {method!r}")
+        return entry
+
+    def services(self) -> dict[str, tuple[str, ...]]:
+        """Return method names by service, both in the order they were added."""
+        return {service: tuple(methods) for service, methods in self._services.items()}
+
+    def with_entries(self, entries: Iterable[MethodEntry]) -> MethodTable:
+        """Return a table that has `entries` too.
+
+        Raises:
+            UsageError: one of their services is served already.
+        """
+        added = list(entries)
+        for entry in added:
+            if entry.service in self._services:
+                raise UsageError(f"service {entry.service!r} is served already")
+        return MethodTable([*self._by_name.values(), *added])
+
+    def without(self, service: str) -> MethodTable:
+        """Return a table that lacks `service`.
+
+        Raises:
+            UsageError: it is not served.
+        """
+        if service not in self._services:
+            known = ", ".join(self._services) or "none"
+            raise UsageError(f"service {service!r} is not served; services: {known}")
+        return MethodTable(e for e in self._by_name.values() if e.service != service)
+
+
+def service_entries(
+    descriptor: ServiceDescriptor,
+    implementation: object,
+    *,
+    inline: bool | Iterable[str] = False,
+) -> list[MethodEntry]:
+    """Make the entries of a protobuf service.
+
+    Args:
+        descriptor: the service, from a generated module or a descriptor pool.
+        implementation: an object with a method, or a mapping with a function, for each
+            method of the service, named as in the .proto or in snake_case.
+        inline: True for all methods, or the names of those that run on the loop thread.
+
+    Raises:
+        UsageError: a method is missing, streaming, or does not take (request) or
+            (request, controller).
+    """
+    names = set() if isinstance(inline, bool) else set(inline)
+    unknown = names - {method.name for method in descriptor.methods}
+    if unknown:
+        raise UsageError(f"{descriptor.full_name} has no method {sorted(unknown)[0]!r} to inline")
+    entries = []
+    for method in descriptor.methods:
+        handler = _handler_of(descriptor, method, implementation)
+        entries.append(
+            MethodEntry(
+                descriptor.full_name,
+                method.name,
+                handler,
+                handling=_handling_of(handler, f"{descriptor.full_name}.{method.name}"),
+                inline=inline is True or method.name in names or _is_inline(handler),
+                decode=_protobuf_decoder(method),
+                encode=_protobuf_encoder(method),
+            )
+        )
+    return entries
+
+
+def object_entries(
+    target: object, name: str, *, inline: bool | Iterable[str] = False
+) -> list[MethodEntry]:
+    """Make the entries of a plain object: its public methods under the service `name`.
+
+    A method that has a parameter called `controller` gets the controller there.
+
+    Raises:
+        UsageError: the object has no public method, or the name is empty.
+    """
+    if not name:
+        raise UsageError("a plain object needs a service name, such as name='Foo'")
+    names = set() if isinstance(inline, bool) else set(inline)
+    entries = []
+    for attribute in sorted(dir(target)):
+        if attribute.startswith("_"):
+            continue
+        function = getattr(target, attribute)
+        if not callable(function) or isinstance(function, type):
+            continue
+        entries.append(
+            MethodEntry(
+                name,
+                attribute,
+                _object_handler(function),
+                handling=Handling.REQUEST_AND_CONTROLLER,
+                inline=inline is True or attribute in names or _is_inline(function),
+                decode=decode_arguments,
+                encode=encode_value,
+            )
+        )
+    if not entries:
+        raise UsageError(f"{type(target).__name__} object has no public method to serve")
+    return entries
+
+
+def _object_handler(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Bind decoded arguments; arguments that do not fit are the caller's fault, not ours."""
+    signature = inspect.signature(function)
+    wants_controller = "controller" in signature.parameters
+
+    def handler(arguments: tuple[list[Any], dict[str, Any]], controller: object) -> Any:
+        positional, keywords = arguments
+        if wants_controller:
+            keywords = {**keywords, "controller": controller}
+        try:
+            signature.bind(*positional, **keywords)
+        except TypeError as exc:
+            text = f"arguments do not fit {function.__name__}{signature}: {exc}"
+            raise RpcError.from_errno(Errno.BAD_REQUEST, text) from None
+        return function(*positional, **keywords)
+
+    return handler
+
+
+def _handler_of(
+    descriptor: ServiceDescriptor, method: MethodDescriptor, implementation: object
+) -> Callable[..., Any]:
+    if method.client_streaming or method.server_streaming:
+        raise UsageError(f"{descriptor.full_name}.{method.name} streams, which is not supported")
+    names = (method.name, snake_case(method.name))
+    for name in names:
+        if isinstance(implementation, Mapping):
+            handler = implementation.get(name)
+        else:
+            handler = getattr(implementation, name, None)
+        if callable(handler):
+            return handler  # type: ignore[no-any-return]
+    raise UsageError(
+        f"{descriptor.full_name}: no handler for {method.name};"
+        f" write a method {names[0]} or {names[1]}"
+    )
+
+
+def snake_case(name: str) -> str:
+    """Spell a proto method name in Python's way: GetFriendsList is get_friends_list."""
+    spelled = []
+    for position, letter in enumerate(name):
+        if letter.isupper() and position and not name[position - 1].isupper():
+            spelled.append("_")
+        spelled.append(letter.lower())
+    return "".join(spelled)
+
+
+def _handling_of(handler: Callable[..., Any], label: str) -> Handling:
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):  # a builtin that hides its signature
+        return Handling.REQUEST
+    positional = [
+        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    required = [p for p in positional if p.default is p.empty]
+    open_ended = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if len(required) > 2 or (not positional and not open_ended):
+        raise UsageError(f"{label}: a handler takes (request) or (request, controller)")
+    if len(required) == 2 or any(p.name == "controller" for p in positional[1:2]):
+        return Handling.REQUEST_AND_CONTROLLER
+    return Handling.REQUEST
+
+
+def _is_inline(handler: Callable[..., Any]) -> bool:
+    return bool(getattr(handler, _INLINE_MARK, False))
+
+
+def _protobuf_decoder(method: MethodDescriptor) -> Callable[[bytes, int], Any]:
+    parse = message_class(method.input_type).FromString
+    name = method.input_type.full_name
+
+    def decode(payload: bytes, content_type: int) -> Any:
+        try:
+            if content_type == ContentType.PROTOBUF:
+                return parse(payload)
+            return _text_decoder(method, payload, content_type)
+        except DecodeError as exc:
+            text = f"request is not a {name}: {exc}"
+            raise RpcError.from_errno(Errno.BAD_REQUEST, text) from None
+
+    return decode
+
+
+def _text_decoder(method: MethodDescriptor, payload: bytes, content_type: int) -> Any:
+    from libevrpc.core.protobufs import parse_text
+
+    return parse_text(message_class(method.input_type), payload, content_type)
+
+
+def _protobuf_encoder(method: MethodDescriptor) -> Callable[[Any, int], bytes]:
+    result_class = message_class(method.output_type)
+    name = method.output_type.full_name
+
+    def encode(result: Any, content_type: int) -> bytes:
+        if result.__class__ is not result_class:
+            text = f"handler returned {type(result).__name__}, not a {name}"
+            raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
+        if content_type == ContentType.PROTOBUF:
+            return result.SerializeToString()  # type: ignore[no-any-return]
+        from libevrpc.core.protobufs import format_text
+
+        return format_text(result, content_type)
+
+    return encode
