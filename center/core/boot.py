@@ -1,0 +1,60 @@
+"""First boot: when a center that remembers nothing may be believed.
+
+A wiped disk has forgotten promises. Such a center neither votes nor promises until it knows
+that there is nothing to have forgotten, or has caught up with those who remember.
+"""
+
+from __future__ import annotations
+
+from center.core.messages import Introduction
+from center.core.quorum import majority
+
+__all__ = ["Boot"]
+
+
+class Boot:
+    """Whether this center may vote, from what the others said since it started."""
+
+    def __init__(self, others: tuple[int, ...], *, trusted: bool, damaged: bool) -> None:
+        """Begin; `trusted` is a center with a record, or one told that the cluster is new."""
+        self._others = others
+        self._damaged = damaged
+        self._heard: dict[int, Introduction] = {}
+        self.trusted = trusted
+
+    def hear(self, sender: int, introduction: Introduction) -> bool:
+        """Take in who another center is; True: this center may vote from now on.
+
+        The caller has checked that the introduction answers this incarnation and comes with
+        the same list.
+        """
+        self._heard[sender] = introduction
+        return self._settle()
+
+    def begin(self) -> bool:
+        """Return whether a center alone in its list may vote from the start."""
+        return self._settle()
+
+    def _settle(self) -> bool:
+        if self.trusted or self._damaged:
+            return False
+        self.trusted = all(
+            other in self._heard and self._heard[other].empty for other in self._others
+        )
+        return self.trusted
+
+    def caught_up(self) -> None:
+        """An established leader's map is durable here: vote like everybody else."""
+        self.trusted = True
+
+    def may_join(self, epoch: int) -> bool:
+        """Return whether a promise to the established leader of `epoch` forgets nothing.
+
+        Any quorum that this center helped to make before it forgot shares a member with a
+        quorum of the others; that one remembers the largest epoch.
+        """
+        if self.trusted:
+            return True
+        needed = min(majority(len(self._others) + 1), len(self._others))
+        remembered = [each.accepted_epoch for each in self._heard.values()]
+        return len(remembered) >= needed and max(remembered, default=0) <= epoch

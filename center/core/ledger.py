@@ -1,0 +1,126 @@
+"""The ledger: what is durable, what is on its way to the disk, and what waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from center.core.ballot import Stamp
+from center.core.events import Action, Log, LogLevel, Persist
+from center.core.record import MapRecord, Record
+
+__all__ = ["Ledger"]
+
+WAITING_MAX = 64
+"""Most changes waiting for one write; more are refused, and their senders ask again."""
+
+Then = Callable[[float], list[Action]]
+"""What to do at the time when a change is durable."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """Changes that share one write."""
+
+    record: Record
+    then: list[Then] = field(default_factory=list)
+
+
+class Ledger:
+    """One write at a time; what is asked for meanwhile shares the next one.
+
+    `durable` is the truth: nothing is acknowledged that is not in it. `promised` looks ahead
+    at what is on its way, so that a promise asked for binds from then on. A write that
+    fails changes nothing: its changes are forgotten, and whoever wanted them asks again.
+    """
+
+    def __init__(self, record: Record | None, digest: str, generation: int) -> None:
+        """Start from the stored `record`, None on an empty disk."""
+        self.blank = record is None
+        self.durable = record or Record()
+        self._digest = digest
+        self._generation = generation
+        self._writing: _Draft | None = None
+        self._waiting: _Draft | None = None
+        self._token = 0
+        self._failures = 0
+
+    @property
+    def newest(self) -> Record:
+        """The record as it will be when every write under way has succeeded."""
+        for draft in (self._waiting, self._writing):
+            if draft is not None:
+                return draft.record
+        return self.durable
+
+    @property
+    def promised(self) -> int:
+        """The largest epoch promised, durable or about to be."""
+        return self.newest.accepted_epoch
+
+    def accept(self, epoch: int, then: Then) -> list[Action]:
+        """Promise `epoch`; lower promises are never written."""
+        record = self.newest
+        return self._want(replace(record, accepted_epoch=max(epoch, record.accepted_epoch)), then)
+
+    def store(self, cluster_id: str, new: MapRecord, committed: bool, then: Then) -> list[Action]:
+        """Keep `new`, which must be newer than what is kept."""
+        record = replace(self.newest, cluster_id=cluster_id, map=new, committed=committed)
+        return self._want(record, then)
+
+    def mark_committed(self, stamp: Stamp) -> list[Action]:
+        """Note that the kept map is committed, if it has `stamp` and this is news."""
+        record = self.newest
+        if record.stamp != stamp or record.committed:
+            return []
+        return self._want(replace(record, committed=True), lambda now_s: [])
+
+    def _want(self, record: Record, then: Then) -> list[Action]:
+        record = replace(record, list_digest=self._digest, list_generation=self._generation)
+        if self._writing is None:
+            self._writing = _Draft(record, [then])
+            return [self._persist(record)]
+        if self._waiting is None:
+            self._waiting = _Draft(record)
+        elif len(self._waiting.then) >= WAITING_MAX:
+            return [Log(LogLevel.WARNING, f"disk is behind; {WAITING_MAX} changes wait for it")]
+        self._waiting.record = record
+        self._waiting.then.append(then)
+        return []
+
+    def _persist(self, record: Record) -> Persist:
+        self._token += 1
+        return Persist(self._token, record)
+
+    def _next(self) -> list[Action]:
+        self._writing, self._waiting = self._waiting, None
+        return [] if self._writing is None else [self._persist(self._writing.record)]
+
+    def on_persisted(self, token: int, now_s: float) -> list[Action]:
+        """The write is durable: run what waited for it, begin the next one."""
+        done = self._writing
+        if done is None or token != self._token:
+            return []
+        self.durable = done.record
+        self.blank = False
+        actions: list[Action] = []
+        if self._failures:
+            actions.append(Log(LogLevel.INFO, f"disk writes again failures={self._failures}"))
+            self._failures = 0
+        actions += self._next()
+        for then in done.then:
+            actions += then(now_s)
+        return actions
+
+    def on_failed(self, token: int, text: str) -> list[Action]:
+        """The write failed: nothing has changed, nothing is acknowledged.
+
+        What waited was built upon it and is forgotten with it.
+        """
+        if self._writing is None or token != self._token:
+            return []
+        self._writing = self._waiting = None
+        self._failures += 1
+        if self._failures > 1:
+            return []
+        return [Log(LogLevel.ERROR, f"durable state not written: {text}")]
