@@ -41,6 +41,8 @@ MEMBERS_OF_FEW_SLOTS = 250
 """Above this many servers a table doubles until it has SLOTS_MANY slots."""
 RANK_WALK_MAX = 8
 """Servers of a slot's ranking that are asked for room before the neediest server gets it."""
+STOCK_LOOKED_AT_MAX = 16
+"""Slots of a donor that are ranked at a time; the best of them moves."""
 RING_POINTS = 160
 """Ring points of a server of weight 1 where the ring alone assigns."""
 
@@ -274,12 +276,13 @@ class _Stock:
         self._homes_of: dict[int, dict[int, list[int]]] = {}
 
     def pop(self, donor: int, taker: int) -> int:
-        """Take the lowest slot that is at home with the taker, else a guest, else any."""
-        homes = self._homes_of.get(donor)
-        if homes is None:
-            homes = self._homes_of[donor] = {}
-            for slot in self._slots_of[donor]:
+        """Take a slot that is at home with the taker, else a guest of the donor, else any."""
+        homes = self._homes_of.setdefault(donor, {})
+        if not homes:
+            slots = self._slots_of[donor]
+            for slot in slots[-STOCK_LOOKED_AT_MAX:]:
                 homes.setdefault(self._ring.first(slot), []).append(slot)
+            del slots[-STOCK_LOOKED_AT_MAX:]
         home = taker
         if taker not in homes:
             home = min(homes, key=lambda index: (index == donor, index))
