@@ -232,8 +232,9 @@ class _Table:
     def rebalance(self, ring: SlotRing, band: float, moves_max: int) -> None:
         """Move slots from the fullest to the emptiest while one of the two is outside the band.
 
-        A server outside the band is brought all the way to its quota, one inside only gives
-        or takes what another needs.
+        A server outside the band is brought all the way to its quota if the budget allows
+        (else the next round goes on, until it is inside); one inside only gives or takes
+        what another needs.
         """
         excess = [count - quota for count, quota in zip(self.counts, self.quotas, strict=True)]
         outside = [

@@ -1,0 +1,73 @@
+"""The inbox of a follower: what servers told it, on its way to the leader."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TypeVar
+
+from center.core.members import SERVERS_MAX
+from center.core.messages import Departure, Forward, Report
+
+__all__ = ["Inbox"]
+
+FORWARD_ITEMS_MAX = 512
+"""Most reports, and most departures, of one message to the leader."""
+DEPARTURES_MAX = 1024
+"""Most departures waiting; when full the oldest is dropped, its server then expires."""
+Item = TypeVar("Item")
+
+FLUSH_S = 0.1
+"""How long a plain report may wait; news goes at once."""
+
+
+class Inbox:
+    """Coalesces per server: the newest report of each, bounded by SERVERS_MAX servers."""
+
+    def __init__(self) -> None:
+        """Make an empty inbox."""
+        self._reports: dict[str, Report] = {}
+        self._departures: dict[str, Departure] = {}
+        self._forwarded: dict[str, tuple[object, ...]] = {}
+        self.due_s: float | None = None
+
+    def report(self, report: Report, now_s: float) -> bool:
+        """Keep a report until it is forwarded; False: refused, the inbox is full."""
+        address = report.address
+        if address not in self._reports and len(self._reports) >= SERVERS_MAX:
+            return False
+        self._reports[address] = report
+        shape = (report.services, report.weight, report.draining, report.tags, report.session)
+        news = self._forwarded.get(address) != shape
+        if news:
+            self._forwarded.pop(address, None)
+            self._forwarded[address] = shape
+            if len(self._forwarded) > SERVERS_MAX:
+                del self._forwarded[next(iter(self._forwarded))]
+        self._arm(now_s if news else now_s + FLUSH_S)
+        return True
+
+    def depart(self, departure: Departure, now_s: float) -> None:
+        """Keep a departure until it is forwarded; it undoes a report that still waits."""
+        self._reports.pop(departure.address, None)
+        self._forwarded.pop(departure.address, None)
+        self._departures[departure.address] = departure
+        if len(self._departures) > DEPARTURES_MAX:
+            del self._departures[next(iter(self._departures))]
+        self._arm(now_s)
+
+    def _arm(self, at_s: float) -> None:
+        self.due_s = at_s if self.due_s is None else min(self.due_s, at_s)
+
+    def flush(self) -> list[Forward]:
+        """Take everything out, in messages of bounded size; departures go first."""
+        self.due_s = None
+        forwards: list[Forward] = []
+        while self._reports or self._departures:
+            departures = _pop(self._departures)
+            forwards.append(Forward(_pop(self._reports), departures))
+        return forwards
+
+
+def _pop(waiting: dict[str, Item]) -> tuple[Item, ...]:
+    addresses = list(islice(waiting, FORWARD_ITEMS_MAX))
+    return tuple(waiting.pop(address) for address in addresses)

@@ -1,0 +1,228 @@
+"""Members: which servers live, judged by a leader from their reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from center.core.events import Action, Dial, Log, LogLevel
+from center.core.messages import Departure, Report, Silent
+from center.core.timing import Timing
+from libevrpc.core.clustermap import WEIGHT_MAX, ClusterMap, ServerEntry, ServerState
+from libevrpc.core.endpoints import parse_endpoint
+from libevrpc.errors import ConfigError
+
+__all__ = ["SERVERS_MAX", "SILENT_AFTER_S", "Members", "ages_of", "flaw_of"]
+
+SERVERS_MAX = 10_000
+"""Most servers; one more is refused, with one log line per round."""
+SILENT_AFTER_S = 1.5
+"""A server silent for longer is named in the leader's pings; the others are fresh."""
+SILENT_MAX = 64
+"""Most servers named in one ping, the oldest first."""
+MASS_MIN = 3
+"""Fewer servers falling silent at once are no mass, however large their share."""
+TOMBSTONES_MAX = 1024
+"""Most sessions remembered as ended; the oldest is forgotten first."""
+SERVICES_MAX = 1024
+"""Most services of one server."""
+
+
+def flaw_of(report: Report) -> str:
+    """Return why `report` cannot enter a map, "" for a good one."""
+    try:
+        endpoint = parse_endpoint(report.address)
+    except ConfigError as exc:
+        return str(exc)
+    if endpoint.address != report.address:
+        return f"address {report.address!r} is spelled {endpoint.address!r}"
+    if len(report.services) > SERVICES_MAX:
+        return f"{report.address}: {len(report.services)} services, at most {SERVICES_MAX}"
+    if not (0 < report.weight <= WEIGHT_MAX and 0 <= report.load):
+        return f"{report.address}: weight {report.weight} or load {report.load}"
+    return ""
+
+
+@dataclass(slots=True)
+class _Member:
+    report: Report
+    heard_s: float
+    suspect_s: float | None = None
+
+    def shape(self) -> tuple[object, ...]:
+        """Return what a registration consists of: all but the load."""
+        told = self.report
+        return (told.services, told.weight, told.draining, told.tags, self.suspect_s is None)
+
+    def state(self) -> ServerState:
+        if self.suspect_s is not None:
+            return ServerState.SUSPECT
+        return ServerState.DRAINING if self.report.draining else ServerState.UP
+
+
+class Members:
+    """The servers as their leader knows them.
+
+    Methods that may change who is in the map return True if they did: publish soon.
+    """
+
+    def __init__(self, timing: Timing) -> None:
+        """Make an empty bookkeeping."""
+        self._timing = timing
+        self._members: dict[str, _Member] = {}
+        self._ended: dict[str, tuple[str, float]] = {}
+        self._full_logged_s: float | None = None
+        self.log: list[Action] = []
+
+    def take_over(self, adopted: ClusterMap, ages_s: dict[str, float], now_s: float) -> None:
+        """Continue where the last leader stopped.
+
+        Args:
+            adopted: its newest map.
+            ages_s: later knowledge of how long servers have been silent; replaces the ages
+                of the map. Time without a leader counts for nobody.
+            now_s: the moment from which ages go on.
+        """
+        self._members.clear()
+        for entry in adopted.servers:
+            report = Report(
+                entry.address,
+                entry.services,
+                entry.load,
+                entry.weight or 1.0,
+                entry.state is ServerState.DRAINING,
+                entry.tags,
+            )
+            age_s = ages_s.get(entry.address, entry.age_s)
+            suspect_s = now_s if entry.state is ServerState.SUSPECT else None
+            self._members[entry.address] = _Member(report, now_s - age_s, suspect_s)
+
+    def report(self, report: Report, now_s: float) -> bool:
+        """Take a report; an unknown server is registered by it."""
+        ended = self._ended.get(report.address)
+        if ended is not None and now_s < ended[1] and report.session == ended[0]:
+            return False
+        known = self._members.get(report.address)
+        if known is None:
+            if len(self._members) >= SERVERS_MAX:
+                self._say_full(report.address, now_s)
+                return False
+            self._members[report.address] = _Member(report, now_s)
+            return True
+        before = known.shape()
+        known.report, known.heard_s, known.suspect_s = report, now_s, None
+        return known.shape() != before
+
+    def _say_full(self, address: str, now_s: float) -> None:
+        last_s = self._full_logged_s
+        if last_s is None or now_s - last_s >= self._timing.round_s:
+            self._full_logged_s = now_s
+            text = f"server refused address={address} limit={SERVERS_MAX}"
+            self.log.append(Log(LogLevel.WARNING, text))
+
+    def depart(self, departure: Departure, now_s: float) -> bool:
+        """Take proof that a server is gone. The last one leaves by a goodbye only."""
+        address = departure.address
+        known = self._members.get(address)
+        if known is None or departure.session not in ("", known.report.session):
+            return False
+        if departure.goodbye:
+            self._remember_end(address, known.report.session, now_s)
+        elif len(self._members) == 1:
+            return self._suspect(known, now_s)
+        del self._members[address]
+        return True
+
+    def _remember_end(self, address: str, session: str, now_s: float) -> None:
+        if session:
+            self._ended.pop(address, None)
+            self._ended[address] = (session, now_s + self._timing.expire_s)
+            if len(self._ended) > TOMBSTONES_MAX:
+                del self._ended[next(iter(self._ended))]
+
+    def _suspect(self, member: _Member, now_s: float) -> bool:
+        if member.suspect_s is not None:
+            return False
+        member.suspect_s = now_s
+        return True
+
+    def sweep(self, now_s: float) -> tuple[bool, list[Action]]:
+        """Drop who was silent for too long; suspect many rather than drop them at once.
+
+        Only a leader in contact with a quorum may call it. Suspects are dialled once.
+        """
+        timing = self._timing
+        ages_s = {address: now_s - each.heard_s for address, each in self._members.items()}
+        expired = [address for address, age_s in ages_s.items() if age_s >= timing.expire_s]
+        if not expired:
+            return False, []
+        near_s = timing.expire_s - timing.round_s
+        falling = sum(
+            ages_s[address] >= near_s and each.suspect_s is None
+            for address, each in self._members.items()
+        )
+        mass = falling >= MASS_MIN and falling > timing.suspect_ratio * len(self._members)
+        kept = len(expired) == len(self._members)
+        changed, actions = False, list[Action]()
+        for address in expired:
+            member = self._members[address]
+            if member.suspect_s is None and (mass or kept):
+                changed = self._suspect(member, now_s)
+                actions.append(Dial(address))
+            elif member.suspect_s is None or (
+                not kept and now_s - member.suspect_s >= timing.suspect_s
+            ):
+                del self._members[address]
+                changed = True
+        return changed, actions
+
+    def stretch(self, lag_s: float) -> None:
+        """Count the leader's own lag for nobody's silence."""
+        for member in self._members.values():
+            member.heard_s += lag_s
+            if member.suspect_s is not None:
+                member.suspect_s += lag_s
+
+    def next_expiry_s(self) -> float | None:
+        """Return when the next server not yet suspect would expire; None: there is none."""
+        heard = [each.heard_s for each in self._members.values() if each.suspect_s is None]
+        return min(heard) + self._timing.expire_s if heard else None
+
+    def entries(self, now_s: float) -> tuple[ServerEntry, ...]:
+        """Return the servers as the planner takes them, sorted by address."""
+        return tuple(
+            ServerEntry(
+                address,
+                tuple(sorted(set(member.report.services))),
+                0.0 if member.suspect_s is not None else member.report.weight,
+                member.state(),
+                max(0.0, now_s - member.heard_s),
+                min(1.0, member.report.load),
+                member.report.tags,
+            )
+            for address, member in sorted(self._members.items())
+        )
+
+    def silent(self, now_s: float) -> tuple[Silent, ...]:
+        """Return who has been silent for a while, the oldest first, bounded."""
+        aged = sorted(
+            (
+                (now_s - member.heard_s, address)
+                for address, member in self._members.items()
+                if now_s - member.heard_s > SILENT_AFTER_S
+            ),
+            reverse=True,
+        )
+        return tuple(Silent(address, age_s) for age_s, address in aged[:SILENT_MAX])
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+
+def ages_of(silent: Iterable[Silent], addresses: Iterable[str]) -> dict[str, float]:
+    """Return the age of each of `addresses` that a leader's last ping implies.
+
+    Whoever it did not name was fresh: at most SILENT_AFTER_S old.
+    """
+    named = {each.address: each.age_s for each in silent}
+    return {address: named.get(address, SILENT_AFTER_S) for address in addresses}
