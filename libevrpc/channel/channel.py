@@ -59,9 +59,7 @@ class Channel:
             connection.close(text)
 
     def _dial(self) -> Connection:
-        connection = Connection(
-            self.endpoint.address, self._loop, self._options, self._forget
-        )
+        connection = Connection(self.endpoint.address, self._loop, self._options, self._forget)
         self._connection = connection
 
         def done(outcome: socket.socket | CallFailure) -> None:

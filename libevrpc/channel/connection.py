@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from libevrpc.channel.call import CallFailure, ClientCall
 from libevrpc.core.hello import GOAWAY_FIELD, INTERNAL_SERVICE, PING_ID, read_hello
 from libevrpc.core.keepalive import Keepalive, KeepaliveStep
-from libevrpc.core.prpc import Broken, PrpcDecoder, Reply, RequestEncoder, WireLimits
+from libevrpc.core.prpc import Broken, PrpcDecoder, Reply, WireLimits
+from libevrpc.core.prpc_encode import RequestEncoder
 from libevrpc.core.timers import Timer
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop

@@ -78,8 +78,8 @@ class MethodEntry:
 
     def measured(self, seconds: float) -> None:
         """Note how long one run took. Any thread."""
-        self.mean_s += (seconds - self.mean_s) * _EWMA_SHARE if self.mean_s < 1.0 else (
-            seconds - self.mean_s
+        self.mean_s += (
+            (seconds - self.mean_s) * _EWMA_SHARE if self.mean_s < 1.0 else (seconds - self.mean_s)
         )
 
     @property
@@ -274,7 +274,7 @@ def _handler_of(
         else:
             handler = getattr(implementation, name, None)
         if callable(handler):
-            return handler  # type: ignore[no-any-return]
+            return handler
     raise UsageError(
         f"{descriptor.full_name}: no handler for {method.name};"
         f" write a method {names[0]} or {names[1]}"
@@ -296,9 +296,7 @@ def _handling_of(handler: Callable[..., Any], label: str) -> Handling:
         parameters = inspect.signature(handler).parameters.values()
     except (TypeError, ValueError):  # a builtin that hides its signature
         return Handling.REQUEST
-    positional = [
-        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
     open_ended = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     if len(required) > 2 or (not positional and not open_ended):
@@ -343,7 +341,7 @@ def _protobuf_encoder(method: MethodDescriptor) -> Callable[[Any, int], bytes]:
             text = f"handler returned {type(result).__name__}, not a {name}"
             raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
         if content_type == ContentType.PROTOBUF:
-            return result.SerializeToString()  # type: ignore[no-any-return]
+            return result.SerializeToString()
         from libevrpc.core.protobufs import format_text
 
         return format_text(result, content_type)
