@@ -1,6 +1,6 @@
 """Measure the assignment: time of a round, lookups per second, size of a map.
 
-    python tools/bench_assignment.py [--json]
+python tools/bench_assignment.py [--json]
 """
 
 from __future__ import annotations

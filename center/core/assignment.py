@@ -17,6 +17,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from statistics import fmean
 
 from libevrpc.core.slots import SLOTS_MAX, SlotRing, slot_ring
@@ -41,8 +42,8 @@ MEMBERS_OF_FEW_SLOTS = 250
 """Above this many servers a table doubles until it has SLOTS_MANY slots."""
 RANK_WALK_MAX = 8
 """Servers of a slot's ranking that are asked for room before the neediest server gets it."""
-STOCK_LOOKED_AT_MAX = 16
-"""Slots of a donor that are ranked at a time; the best of them moves."""
+LOOKED_AT_MAX = 4096
+"""Slots that are ranked in a round in search of the best ones to move; beyond it any will do."""
 RING_POINTS = 160
 """Ring points of a server of weight 1 where the ring alone assigns."""
 
@@ -79,10 +80,13 @@ class AssignmentPolicy:
             weights carry no measuring noise: for them the band is nothing.
         moved_share_max: 0..1, share of all slots that may move in a round; slots whose owner
             is gone move besides, all at once.
+
+    The dead band for load is the weights' (`WeightPolicy.band`, 10 %). With both at 10 % the
+    two add up, and a budget of 1 % lags behind a drift and then moves more, not less.
     """
 
-    band: float = 0.10
-    moved_share_max: float = 0.01
+    band: float = 0.05
+    moved_share_max: float = 0.02
 
 
 USUAL_POLICY = AssignmentPolicy()
@@ -128,7 +132,8 @@ def assign(
     table = _Table(owners, _quotas(weights, slots))
     if table.orphans or table.is_uneven():
         ring = slot_ring(addresses, weights)
-        table.settle_orphans(ring)
+        if table.orphans:
+            table.settle_orphans(ring)
         band = policy.band if len(set(weights)) > 1 else 0.0
         table.rebalance(ring, band, int(slots * policy.moved_share_max))
     return _packed(addresses, table.owners)
@@ -187,8 +192,6 @@ class _Table:
 
     def settle_orphans(self, ring: SlotRing) -> None:
         """Give slots without an owner to the first of their ranking that has room."""
-        if not self.orphans:
-            return
         counts, quotas = self.counts, self.quotas
         needy = [(-(quota - count), index) for index, (quota, count) in
                  enumerate(zip(quotas, counts, strict=True)) if count < quota]  # fmt: skip
@@ -207,11 +210,9 @@ class _Table:
         first = ring.first(slot)
         if self.counts[first] < self.quotas[first]:
             return first
-        for walked, index in enumerate(ring.walk(slot)):
+        for index in islice(ring.walk(slot), RANK_WALK_MAX):
             if self.counts[index] < self.quotas[index]:
                 return index
-            if walked >= RANK_WALK_MAX:
-                break
         return _NOBODY
 
     def _neediest(self, needy: list[tuple[int, int]]) -> int:
@@ -270,20 +271,20 @@ class _Stock:
 
     def __init__(self, owners: Sequence[int], donors: set[int], ring: SlotRing) -> None:
         self._ring = ring
+        self._looked_at = 0
         self._slots_of: dict[int, list[int]] = {donor: [] for donor in donors}
         for slot in range(len(owners) - 1, -1, -1):
             if owners[slot] in donors:
                 self._slots_of[owners[slot]].append(slot)
-        self._homes_of: dict[int, dict[int, list[int]]] = {}
+        self._homes_of: dict[int, dict[int, list[int]]] = {donor: {} for donor in donors}
 
     def pop(self, donor: int, taker: int) -> int:
         """Take a slot that is at home with the taker, else a guest of the donor, else any."""
-        homes = self._homes_of.setdefault(donor, {})
-        if not homes:
-            slots = self._slots_of[donor]
-            for slot in slots[-STOCK_LOOKED_AT_MAX:]:
-                homes.setdefault(self._ring.first(slot), []).append(slot)
-            del slots[-STOCK_LOOKED_AT_MAX:]
+        homes, slots = self._homes_of[donor], self._slots_of[donor]
+        while slots and taker not in homes and (self._looked_at < LOOKED_AT_MAX or not homes):
+            self._looked_at += 1
+            slot = slots.pop()
+            homes.setdefault(self._ring.first(slot), []).append(slot)
         home = taker
         if taker not in homes:
             home = min(homes, key=lambda index: (index == donor, index))

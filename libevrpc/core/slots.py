@@ -35,10 +35,14 @@ SLOTS_UNASSIGNED = 1024
 """Slots of a table that nobody assigned (no center): filled by the ring alone."""
 RANKINGS_KEPT_MAX = 1024
 """Rankings remembered per table; when full, all are forgotten and walked again as asked for."""
+POINTS_KEPT_MAX = 1 << 15
+"""Hashes of slots and ring points remembered per process, some 5 MB: a changed ring costs
+little more than its new points."""
 RINGS_KEPT_MAX = 16
 """Rings remembered per process; the least recently used one is rebuilt when asked for."""
 
 
+@lru_cache(maxsize=POINTS_KEPT_MAX)
 def _point_of(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
