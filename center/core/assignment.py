@@ -20,6 +20,7 @@ from enum import Enum
 from itertools import islice
 from statistics import fmean
 
+from libevrpc.core.clustermap import ClusterMap, ServiceTable
 from libevrpc.core.slots import SLOTS_MAX, SlotRing, slot_ring
 
 __all__ = [
@@ -69,6 +70,18 @@ class Assigned:
 
     addresses: tuple[str, ...]
     owners: bytes
+
+    @classmethod
+    def of_map(cls, published: ClusterMap, table: ServiceTable) -> Assigned:
+        """Return a published table by name: what the next round starts from."""
+        addresses = tuple(published.servers[member].address for member in table.members)
+        return cls(addresses, table.owners)
+
+    def table_in(self, addresses: Sequence[str], services: Sequence[str]) -> ServiceTable:
+        """Return the table to publish in a map whose servers have `addresses`, in order."""
+        index_of = {address: index for index, address in enumerate(addresses)}
+        members = tuple(index_of[address] for address in self.addresses)
+        return ServiceTable(tuple(services), members, self.owners)
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,7 +319,7 @@ class MapCache:
         self._pull_due_s = now_s + self._interval_s()
         stranger = strangers[-1]
         again = len(strangers) == 1 and stranger.cluster_id == self._stranger_id
-        self._sweeps = self._sweeps + 1 if again else len(strangers) == 1
+        self._sweeps = self._sweeps + 1 if again else int(len(strangers) == 1)
         self._stranger_id = stranger.cluster_id
         actions.append(
             Note(f"centers speak of another cluster id={stranger.cluster_id} pulls={self._sweeps}")

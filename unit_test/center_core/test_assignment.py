@@ -27,6 +27,7 @@ from center.core.assignment import (
     slots_for,
     smoothed_utilisation,
 )
+from libevrpc.core.clustermap import ClusterMap, ServerEntry
 
 AT_ONCE = AssignmentPolicy(moved_share_max=1.0)
 
@@ -176,6 +177,17 @@ def test_any_history_is_total_frugal_and_the_same_on_every_center(
             orphans = sum(owner not in names for owner in owners_of(table))
             assert moved(table, after) <= orphans + 81
         table = after
+
+
+def test_published_table_is_what_the_next_round_starts_from() -> None:
+    table = assign(None, members_of(3))
+    others = ["x:1", *reversed(table.addresses)]
+    published = ClusterMap(
+        "c", 1, 1, tuple(map(ServerEntry, others)), (table.table_in(others, ["echo.Echo"]),)
+    )
+    assert published.tables[0].members == (3, 2, 1)
+    assert ClusterMap.decode(published.encode()) == published
+    assert Assigned.of_map(published, published.tables[0]) == table
 
 
 # -- weights --------------------------------------------------------------------------

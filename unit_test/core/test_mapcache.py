@@ -217,6 +217,8 @@ def test_another_cluster_is_taken_after_three_pulls_without_ours() -> None:
     cache = cache_of()
     actions = answer_all(cache, [MapAnswer(published(3, 5)), *[stranger()] * 9])
     assert adopted(actions) == [(3, 5), (1, 1)]
+    notes = [action.text for action in actions if isinstance(action, Note)]
+    assert [note.rpartition("pulls=")[2] for note in notes] == ["1", "2", "3"]
 
 
 def test_one_center_with_our_cluster_starts_the_count_over() -> None:
