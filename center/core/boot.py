@@ -18,7 +18,7 @@ class Boot:
     def __init__(self, others: tuple[int, ...], *, trusted: bool, damaged: bool) -> None:
         """Begin; `trusted` is a center with a record, or one told that the cluster is new."""
         self._others = others
-        self._damaged = damaged
+        self.damaged = damaged
         self._heard: dict[int, Introduction] = {}
         self.trusted = trusted
 
@@ -36,7 +36,7 @@ class Boot:
         return self._settle()
 
     def _settle(self) -> bool:
-        if self.trusted or self._damaged:
+        if self.trusted or self.damaged:
             return False
         self.trusted = all(
             other in self._heard and self._heard[other].empty for other in self._others

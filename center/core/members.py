@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from center.core.events import Action, Dial, Log, LogLevel
 from center.core.messages import Departure, Report, Silent
@@ -38,7 +38,7 @@ def flaw_of(report: Report) -> str:
         return f"address {report.address!r} is spelled {endpoint.address!r}"
     if len(report.services) > SERVICES_MAX:
         return f"{report.address}: {len(report.services)} services, at most {SERVICES_MAX}"
-    if not (0 < report.weight <= WEIGHT_MAX and 0 <= report.load):
+    if not (0 < report.weight <= WEIGHT_MAX and report.load >= 0):
         return f"{report.address}: weight {report.weight} or load {report.load}"
     return ""
 
@@ -48,6 +48,7 @@ class _Member:
     report: Report
     heard_s: float
     suspect_s: float | None = None
+    adopted: bool = False
 
     def shape(self) -> tuple[object, ...]:
         """Return what a registration consists of: all but the load."""
@@ -95,7 +96,7 @@ class Members:
             )
             age_s = ages_s.get(entry.address, entry.age_s)
             suspect_s = now_s if entry.state is ServerState.SUSPECT else None
-            self._members[entry.address] = _Member(report, now_s - age_s, suspect_s)
+            self._members[entry.address] = _Member(report, now_s - age_s, suspect_s, True)
 
     def report(self, report: Report, now_s: float) -> bool:
         """Take a report; an unknown server is registered by it."""
@@ -109,6 +110,10 @@ class Members:
                 return False
             self._members[report.address] = _Member(report, now_s)
             return True
+        if known.adopted:
+            # The map told the planner's weight, not the operator's: no news in the difference.
+            known.report = replace(known.report, weight=report.weight)
+            known.adopted = False
         before = known.shape()
         known.report, known.heard_s, known.suspect_s = report, now_s, None
         return known.shape() != before
@@ -124,10 +129,10 @@ class Members:
         """Take proof that a server is gone. The last one leaves by a goodbye only."""
         address = departure.address
         known = self._members.get(address)
-        if known is None or departure.session not in ("", known.report.session):
+        if known is None or _other_session(departure.session, known.report.session):
             return False
         if departure.goodbye:
-            self._remember_end(address, known.report.session, now_s)
+            self._remember_end(address, departure.session or known.report.session, now_s)
         elif len(self._members) == 1:
             return self._suspect(known, now_s)
         del self._members[address]
@@ -152,7 +157,7 @@ class Members:
         Only a leader in contact with a quorum may call it. Suspects are dialled once.
         """
         timing = self._timing
-        ages_s = {address: now_s - each.heard_s for address, each in self._members.items()}
+        ages_s = self.ages_s(now_s)
         expired = [address for address, age_s in ages_s.items() if age_s >= timing.expire_s]
         if not expired:
             return False, []
@@ -183,18 +188,13 @@ class Members:
             if member.suspect_s is not None:
                 member.suspect_s += lag_s
 
-    def next_expiry_s(self) -> float | None:
-        """Return when the next server not yet suspect would expire; None: there is none."""
-        heard = [each.heard_s for each in self._members.values() if each.suspect_s is None]
-        return min(heard) + self._timing.expire_s if heard else None
-
     def entries(self, now_s: float) -> tuple[ServerEntry, ...]:
         """Return the servers as the planner takes them, sorted by address."""
         return tuple(
             ServerEntry(
                 address,
                 tuple(sorted(set(member.report.services))),
-                0.0 if member.suspect_s is not None else member.report.weight,
+                member.report.weight,
                 member.state(),
                 max(0.0, now_s - member.heard_s),
                 min(1.0, member.report.load),
@@ -202,6 +202,10 @@ class Members:
             )
             for address, member in sorted(self._members.items())
         )
+
+    def ages_s(self, now_s: float) -> dict[str, float]:
+        """Return how long each server has been silent, by address."""
+        return {address: now_s - each.heard_s for address, each in self._members.items()}
 
     def silent(self, now_s: float) -> tuple[Silent, ...]:
         """Return who has been silent for a while, the oldest first, bounded."""
@@ -217,6 +221,10 @@ class Members:
 
     def __len__(self) -> int:
         return len(self._members)
+
+
+def _other_session(ended: str, known: str) -> bool:
+    return bool(ended and known) and ended != known
 
 
 def ages_of(silent: Iterable[Silent], addresses: Iterable[str]) -> dict[str, float]:

@@ -16,8 +16,9 @@ class Publication:
     The next map waits until the last one is committed, so a stamp names one content.
     """
 
-    def __init__(self, epoch: int, voters: int, adopted: MapRecord | None) -> None:
+    def __init__(self, me: int, epoch: int, voters: int, adopted: MapRecord | None) -> None:
         """Begin with the newest map of the quorum that promised itself to `epoch`."""
+        self._me = me
         self._epoch = epoch
         self._voters = voters
         self.newest = adopted
@@ -54,11 +55,15 @@ class Publication:
         return self.newest
 
     def stored(self, sender: int, stamp: Stamp) -> MapRecord | None:
-        """Count a durable copy; return the map if this one committed it."""
+        """Count a durable copy; return the map if this one committed it.
+
+        The leader's own copy is among them: it serves the map, so it must not forget it.
+        """
         if not self.busy or stamp != self.stamp:
             return None
         self._holders.add(sender)
-        if tally(len(self._holders), 0, self._voters) is not Outcome.WON:
+        won = tally(len(self._holders), 0, self._voters) is Outcome.WON
+        if not won or self._me not in self._holders:
             return None
         self.committed = stamp
         return self.newest
