@@ -14,7 +14,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 LINE_CHARS = 90
@@ -59,7 +63,23 @@ def compiled(source: Source, scratch: Path) -> tuple[FileDescriptorProto, str]:
         sys.exit(f"gen_proto: {source.proto} does not compile")
     descriptors = FileDescriptorSet.FromString((root / "set").read_bytes())
     stub = next(out.rglob("*.pyi")).read_text()
-    return descriptors.file[0], stub
+    descriptor = descriptors.file[0]
+    for message in descriptor.message_type:
+        drop_json_names(message)
+    return descriptor, stub
+
+
+def drop_json_names(message: DescriptorProto) -> None:
+    """Leave out what runtimes derive themselves.
+
+    protoc's own modules do so too; a pool takes a file twice only if its bytes are equal.
+    """
+    for field in message.field:
+        first, *rest = field.name.split("_")
+        if field.json_name == first + "".join(word[:1].upper() + word[1:] for word in rest):
+            field.ClearField("json_name")
+    for nested in message.nested_type:
+        drop_json_names(nested)
 
 
 def literal(blob: bytes) -> list[str]:
