@@ -72,7 +72,8 @@ class Publication:
         """Return what to send to `peer` who holds `held`; None: nothing, or sent just now."""
         if not self.own or self.newest is None or held >= self.stamp:
             return None
-        if now_s - self._put_s.get(peer, now_s - again_s) < again_s:
+        last_s = self._put_s.get(peer)
+        if last_s is not None and now_s - last_s < again_s:
             return None
         self._put_s[peer] = now_s
         return Put(self._epoch, self.cluster_id, self.newest)
