@@ -119,7 +119,7 @@ class ServerSettings(_Settings):
     threads: int = _count(2, "loop threads, which share the connections", at_most=64)
     workers: int = _count(32, "worker threads, which run the handlers", at_most=4096)
     queue_max: int = _count(1024, "calls that wait for a worker; one more is answered 2004")
-    processes: int = _count(1, "processes that share the listening sockets", at_most=256)
+    processes: int = _count(1, "processes that share the listening sockets", at_most=1)
     client_timeout_s: float = _span(30.0, "a client silent for this long is gone", 0.1)
     call_timeout_max_s: float = _span(3600.0, "longest a call may run, whatever the caller says")
     body_bytes_max: int = _size(64 * MIB, "longest body of a message")
@@ -147,6 +147,12 @@ class ServerSettings(_Settings):
     )
     drain_s: float = _span(10.0, "how long a stop waits for running calls", 0.0)
     inline_warn_s: float = _span(0.005, "an inline handler that runs longer is named in the log")
+    switch_interval_s: float = _span(
+        0.0005,
+        "interpreter switch interval set at start, so that busy handlers do not starve the"
+        " loops; 0: leave it",
+        0.0,
+    )
     registry: str = _setting("", "where to announce the services, as a target; empty: nowhere")
     report_s: float = _span(1.0, "how often the load is reported to the registry", 0.1)
     weight: float = _setting(1.0, "share of the load beside other servers", 0.01, 100.0)

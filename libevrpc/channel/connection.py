@@ -283,10 +283,10 @@ class Connection:
         """Sleep until done, promoted or out of time."""
         gate = call.gate
         assert gate is not None
-        if not gate.acquire(timeout=max(0.0, call.deadline_s - time.monotonic())):
-            if self._leave_followers(call):
-                self._expire(call)
-                return
+        in_time = gate.acquire(timeout=max(0.0, call.deadline_s - time.monotonic()))
+        if not in_time and self._leave_followers(call):
+            self._expire(call)
+            return
         if call.promoted:
             self._lead(call)
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 __all__ = ["ConnectionTimers", "TimerLimits"]
 
+_CHECKS_PER_LIMIT = 4
+_CHECK_DEFAULT_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class TimerLimits:
@@ -81,17 +84,19 @@ class ConnectionTimers:
                 due_s, why = at_s, "peer does not read"
         return due_s, why
 
-    def check_at_s(self) -> float:
-        """Return when to look again if `due` is infinite: the shortest limit from now on."""
+    def check_at_s(self, due_s: float, now_s: float) -> float:
+        """Return when to look again, given what `due` said.
+
+        A wait that begins later (half a request, an unsent reply) arms nothing; looking
+        four times per shortest limit finds it soon enough.
+        """
         limits = self._limits
-        spans = [
-            span_s
-            for span_s in (
-                limits.half_request_s,
-                limits.idle_s,
-                limits.silence_s,
-                limits.stalled_write_s,
-            )
-            if span_s
-        ]
-        return self.last_read_s + min(spans, default=60.0)
+        spans = (
+            limits.handshake_s,
+            limits.half_request_s,
+            limits.idle_s,
+            limits.silence_s,
+            limits.stalled_write_s,
+        )
+        shortest_s = min((span_s for span_s in spans if span_s), default=_CHECK_DEFAULT_S)
+        return min(due_s, now_s + shortest_s / _CHECKS_PER_LIMIT)

@@ -126,16 +126,34 @@ class Transport:
         with self._send_lock:
             if self._closed:
                 return False
-            if self._corked or self._unsent:
+            if self._corked or self._unsent or self._cork:
                 if self.unsent_bytes + len(data) > self._unsent_bytes_max:
                     return False
-                if not self._corked:
-                    self._queue(data)
+                if self._corked:
+                    self._keep(data)
                     return True
-                self._cork.append(data)
-                self.unsent_bytes += len(data)
-                return True
+                if self._cork:
+                    self._keep(data)
+                    return self._send_kept()
             return self._send(data)
+
+    def hold(self, data: bytes) -> bool:
+        """Keep `data` for the next `send` or `flush`, which takes it along. Any thread.
+
+        False, having taken nothing, when the transport is closed.
+        """
+        with self._send_lock:
+            if self._closed:
+                return False
+            self._keep(data)
+            return True
+
+    def flush(self) -> None:
+        """Send what was held back. Any thread."""
+        if self._cork:
+            with self._send_lock:
+                if self._cork and not self._corked:
+                    self._send_kept()
 
     def fileno(self) -> int:
         """Return the descriptor, for the holder of the reader baton to wait on."""
@@ -151,11 +169,7 @@ class Transport:
         with self._send_lock:
             self._corked = False
             if self._cork:
-                data = self._cork[0] if len(self._cork) == 1 else b"".join(self._cork)
-                self._cork.clear()
-                self.unsent_bytes -= len(data)
-                if not self._closed:
-                    self._send(data)
+                self._send_kept()
 
     def close(self, reason: str) -> None:
         """Shut the connection: unsent bytes are dropped, the owner is told once. Any thread."""
@@ -236,6 +250,17 @@ class Transport:
             self._rewatch()
 
     # -- inside -------------------------------------------------------------------------
+
+    def _keep(self, data: bytes) -> None:
+        self._cork.append(data)
+        self.unsent_bytes += len(data)
+
+    def _send_kept(self) -> bool:
+        """Send the pieces that were kept, as one. Under the send lock."""
+        data = self._cork[0] if len(self._cork) == 1 else b"".join(self._cork)
+        self._cork.clear()
+        self.unsent_bytes -= len(data)
+        return self._send(data)
 
     def _send(self, data: bytes) -> bool:
         """Send at once and queue the rest. Under the send lock."""

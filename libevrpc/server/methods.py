@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError
@@ -81,6 +81,11 @@ class MethodEntry:
         self.mean_s += (
             (seconds - self.mean_s) * _EWMA_SHARE if self.mean_s < 1.0 else (seconds - self.mean_s)
         )
+
+    @property
+    def internal(self) -> bool:
+        """True for our own private service, which is served to the very end."""
+        return self.handling is Handling.CALL
 
     @property
     def fast(self) -> bool:
@@ -274,7 +279,7 @@ def _handler_of(
         else:
             handler = getattr(implementation, name, None)
         if callable(handler):
-            return handler
+            return cast(Callable[..., Any], handler)
     raise UsageError(
         f"{descriptor.full_name}: no handler for {method.name};"
         f" write a method {names[0]} or {names[1]}"

@@ -1,0 +1,82 @@
+"""What every registry adapter offers to a server and to a client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from libevrpc.core.endpoints import EndpointSet
+
+__all__ = ["Announcement", "LoadSample", "Registrar", "Resolver"]
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a server says of itself.
+
+    Attributes:
+        address: what clients dial.
+        services: full names of what it serves, sorted.
+        weight: its share of the load beside other servers.
+        tags: words that clients may choose servers by.
+    """
+
+    address: str
+    services: tuple[str, ...]
+    weight: float = 1.0
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSample:
+    """How busy a server is now.
+
+    Attributes:
+        utilisation: 0..1, the worse of CPU and workers in use.
+        cpu: 0..1 of the processors this process may use.
+        memory_bytes: resident.
+        in_flight: calls admitted and not answered.
+        qps: calls per second since the previous sample.
+        connections: open ones.
+    """
+
+    utilisation: float
+    cpu: float
+    memory_bytes: int
+    in_flight: int
+    qps: float
+    connections: int
+
+
+class Registrar(Protocol):
+    """The server's side of a registry. Methods: any thread, one at a time."""
+
+    def start(self, announcement: Announcement, sample: Callable[[], LoadSample]) -> None:
+        """Announce, and keep the announcement alive; never blocks for the registry.
+
+        `sample` is called on the registrar's own thread, about once a second.
+        """
+
+    def update(self, announcement: Announcement) -> None:
+        """Announce something new: a service more, another weight."""
+
+    def withdraw(self, timeout_s: float) -> bool:
+        """Say goodbye and wait for the registry to hear it; False if it did not in time."""
+
+    def close(self) -> None:
+        """End the registrar's thread. Without `withdraw` the announcement expires."""
+
+
+class Resolver(Protocol):
+    """The client's side of a registry."""
+
+    def start(self, on_update: Callable[[EndpointSet], object]) -> None:
+        """Tell `on_update` now and whenever the set changes; it must not block.
+
+        Called at once with what is known already (a list, a remembered map), else on the
+        resolver's own thread. Never told: an empty set because the registry is down.
+        """
+
+    def close(self) -> None:
+        """Stop telling. Once."""

@@ -1,0 +1,130 @@
+"""A server's presence at its registry: what it announces, and how busy it says it is."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable
+
+from libevrpc.clock import monotonic_s
+from libevrpc.core.endpoints import parse_endpoint
+from libevrpc.core.targets import Target, parse_target
+from libevrpc.errors import ConfigError
+from libevrpc.registry.base import Announcement, LoadSample
+from libevrpc.registry.opening import open_registrar
+from libevrpc.server.statistics import ServerStatistics
+from libevrpc.settings import ServerSettings
+
+__all__ = ["Presence"]
+
+_WITHDRAW_S = 2.0
+"""How long a stop waits for the registry to hear the goodbye."""
+
+
+class Presence:
+    """Announces one server. Methods: the server's thread of the moment.
+
+    Args:
+        settings: registry target, advertised address, weight, tags.
+        listened: the first address listened on.
+        statistics: counters to derive the load from.
+
+    Raises:
+        ConfigError: the target is wrong, or the address to advertise leads nowhere.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        listened: str,
+        statistics: Callable[[], ServerStatistics],
+    ) -> None:
+        target = parse_target(settings.registry)
+        self._settings = settings
+        self._address = advertised_address(settings.advertise or listened, target)
+        self._registrar = open_registrar(target, settings)
+        self._meter = LoadMeter(statistics, settings.workers)
+
+    def start(self, services: tuple[str, ...]) -> None:
+        """Announce `services`."""
+        self._registrar.start(self._announcement(services), self._meter.sample)
+
+    def update(self, services: tuple[str, ...]) -> None:
+        """Announce other services."""
+        self._registrar.update(self._announcement(services))
+
+    def withdraw(self) -> None:
+        """Say goodbye and end."""
+        self._registrar.withdraw(_WITHDRAW_S)
+        self._registrar.close()
+
+    def _announcement(self, services: tuple[str, ...]) -> Announcement:
+        return Announcement(self._address, services, self._settings.weight, self._settings.tags)
+
+
+def advertised_address(address: str, target: Target) -> str:
+    """Return the address that others may dial.
+
+    Raises:
+        ConfigError: a wildcard, or loopback although the registry is on another machine.
+    """
+    endpoint = parse_endpoint(address)
+    host = "127.0.0.1" if endpoint.path else endpoint.host
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return endpoint.address
+    hint = "; set advertise = HOST:PORT to what clients can dial"
+    if ip.is_unspecified:
+        raise ConfigError(f"cannot advertise {address}: it means every interface{hint}")
+    remote = [each for each in target.endpoints if not _is_local(each.host)]
+    if ip.is_loopback and remote:
+        raise ConfigError(
+            f"cannot advertise {address}: {remote[0].address} is on another machine{hint}"
+        )
+    return endpoint.address
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("", "localhost")
+
+
+class LoadMeter:
+    """Turns counters and the process's CPU time into a load. One thread at a time."""
+
+    def __init__(self, statistics: Callable[[], ServerStatistics], workers: int) -> None:
+        self._statistics = statistics
+        self._workers = workers
+        self._cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self._then_s = monotonic_s()
+        self._calls = 0
+        self._cpu_s = _cpu_seconds()
+
+    def sample(self) -> LoadSample:
+        """Return the load since the previous sample."""
+        import psutil
+
+        now_s = monotonic_s()
+        span_s = max(1e-3, now_s - self._then_s)
+        statistics = self._statistics()
+        cpu_s = _cpu_seconds()
+        cpu = min(1.0, (cpu_s - self._cpu_s) / span_s / self._cpus)
+        qps = max(0, statistics.calls - self._calls) / span_s
+        busy = min(1.0, statistics.in_flight / self._workers)
+        self._then_s, self._calls, self._cpu_s = now_s, statistics.calls, cpu_s
+        return LoadSample(
+            utilisation=max(cpu, busy),
+            cpu=cpu,
+            memory_bytes=psutil.Process().memory_info().rss,
+            in_flight=statistics.in_flight,
+            qps=qps,
+            connections=statistics.connections,
+        )
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system

@@ -1,0 +1,372 @@
+"""The server's side of one connection: requests in, replies out, its calls and its timers.
+
+Owned by one loop. Other threads do two things only: take a call out of `in_flight`, which
+is atomic and decides who answers it, and `reply`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from libevrpc.core.conn_timers import ConnectionTimers, TimerLimits
+from libevrpc.core.hello import (
+    GOAWAY_FIELD,
+    HELLO_FIELD,
+    HELLO_VERSION,
+    NOTICE_ID,
+    ONEWAY_FIELD,
+    Hello,
+    read_hello,
+)
+from libevrpc.core.prpc import BadRequest, Broken, Dropped, PrpcDecoder, Request, WireLimits
+from libevrpc.core.prpc_encode import encode_error, encode_reply
+from libevrpc.core.timers import Timer
+from libevrpc.errors import Errno, RpcError, status_of
+from libevrpc.loop.transport import Transport
+from libevrpc.server.calls import ServerCall
+from libevrpc.server.execute import execute
+from libevrpc.server.methods import MethodEntry
+
+if TYPE_CHECKING:
+    from libevrpc.server.shard import Shard
+
+__all__ = ["Session", "SessionLimits"]
+
+log = logging.getLogger(__name__)
+
+_GONE = object()
+_NEVER_S = float("inf")
+_HELD_BYTES_MAX = 64 * 1024
+"""Replies held back to share one send, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """What one connection may ask for; see `ServerSettings`."""
+
+    wire: WireLimits
+    timers: TimerLimits
+    calls_max: int
+    call_timeout_max_s: float
+    client_timeout_s: float
+    inline_warn_s: float
+
+    @property
+    def inflated_bytes_max(self) -> int:
+        """Longest request after decompression."""
+        return self.wire.inflated_bytes_max
+
+
+class Session:
+    """One accepted connection. Loop thread only, but for `in_flight` and `reply`.
+
+    Attributes:
+        in_flight: calls that nobody has answered yet; whoever pops one answers it.
+        posted_order, started_order: the last call given to the workers and the last one
+            they began; while they differ another reply is near and sends can be shared.
+    """
+
+    __slots__ = (
+        "_checker",
+        "_decoder",
+        "_greeted",
+        "_inline_frames",
+        "_shard",
+        "_sweep_at_s",
+        "_sweeper",
+        "_timers",
+        "_transport",
+        "in_flight",
+        "limits",
+        "peer",
+        "posted_order",
+        "started_order",
+    )
+
+    def __init__(self, shard: Shard, transport: Transport, limits: SessionLimits) -> None:
+        self.limits = limits
+        self.peer = transport.peer
+        self.in_flight: dict[ServerCall, None] = {}
+        self.posted_order = 0
+        self.started_order = 0
+        self._shard = shard
+        self._transport = transport
+        self._decoder = PrpcDecoder("server", limits.wire)
+        self._timers = ConnectionTimers(limits.timers, shard.loop.now_s)
+        self._sweep_at_s = _NEVER_S
+        self._sweeper: Timer | None = None
+        self._checker: Timer | None = None
+        self._inline_frames: list[bytes] | None = None
+        self._greeted = False
+
+    def begin(self) -> None:
+        """Read from now on."""
+        self._transport.start(self)
+        self._check_timers()
+
+    # -- requests in --------------------------------------------------------------------
+
+    def on_bytes(self, data: bytes) -> None:
+        """Decode and dispatch what arrived."""
+        now_s = self._shard.loop.now_s
+        timers = self._timers
+        timers.last_read_s = now_s
+        frames = self._inline_frames = []
+        for event in self._decoder.receive_data(data):
+            if type(event) is Request:
+                self._admit(event, now_s)
+            else:
+                self._other_event(event)
+        self._inline_frames = None
+        if frames:
+            self._transport.send(frames[0] if len(frames) == 1 else b"".join(frames))
+        if not self._decoder.partial:
+            timers.partial_since_s = None
+        elif timers.partial_since_s is None:
+            timers.partial_since_s = now_s
+
+    def _admit(self, request: Request, now_s: float) -> None:
+        shard = self._shard
+        self._timers.greeted = True
+        if request.user_fields is not None and not self._greeted:
+            self._greet(request)
+        entry = shard.methods.get(request.service, request.method)
+        if entry is None:
+            found = shard.methods.find(request.service, request.method)
+            if not isinstance(found, MethodEntry):
+                self._turn_down(request, found.errno, found.text)
+                return
+            entry = found
+        if shard.stopping and not entry.internal:
+            self._turn_down(request, Errno.STOPPING, "server is stopping")
+            return
+        if len(self.in_flight) >= self.limits.calls_max:
+            text = f"{self.limits.calls_max} calls are in flight on this connection already"
+            self._turn_down(request, Errno.LIMIT, text)
+            return
+        limit_s = self.limits.call_timeout_max_s
+        timeout_ms = request.timeout_ms
+        if timeout_ms > 0 and timeout_ms < limit_s * 1000.0:
+            limit_s = timeout_ms / 1000.0
+        shard.admitted += 1
+        deadline_s = now_s + limit_s
+        if deadline_s < self._sweep_at_s:
+            self._arm_sweep(deadline_s)
+        if entry.inline:
+            call = ServerCall(self, request, entry, deadline_s, 0)
+            self.in_flight[call] = None
+            self._run_inline(call)
+        else:
+            self.posted_order = order = self.posted_order + 1
+            call = ServerCall(self, request, entry, deadline_s, order)
+            self.in_flight[call] = None
+            shard.batch.append(call)
+
+    def _run_inline(self, call: ServerCall) -> None:
+        started_s = perf_counter()
+        execute(call)
+        took_s = perf_counter() - started_s
+        if took_s > self.limits.inline_warn_s:
+            log.warning(
+                "inline handler held its loop method=%s.%s ms=%.1f",
+                call.entry.service,
+                call.entry.method,
+                took_s * 1000.0,
+            )
+
+    def _other_event(self, event: object) -> None:
+        match event:
+            case BadRequest(correlation_id, errno, text):
+                self._timers.greeted = True
+                self._send_error(correlation_id, errno, text)
+            case Dropped(reason):
+                log.warning("frame dropped peer=%s reason=%s", self.peer, reason)
+            case Broken(error):
+                log.warning("closing peer=%s: %s", self.peer, error)
+                self._transport.close(str(error))
+            case _:
+                raise AssertionError(f"a server decoder made {event!r}")
+
+    def _greet(self, request: Request) -> None:
+        """Answer a hello at once: the call it came with may take an hour."""
+        if read_hello(request.user_fields) is None:
+            return
+        self._greeted = True
+        self._timers.heartbeats = True
+        hello = Hello(HELLO_VERSION, int(self.limits.client_timeout_s * 1000.0))
+        fields = {HELLO_FIELD: hello.field()}
+        if self._shard.stopping:
+            fields[GOAWAY_FIELD] = "stopping"
+        self._put(encode_reply(NOTICE_ID, b"", user_fields=fields))
+
+    def cancel(self, correlation_id: int) -> bool:
+        """Cancel the calls with that id; False if there is none. Loop thread."""
+        found = False
+        for call in list(self.in_flight):
+            if (
+                call.request.correlation_id == correlation_id
+                and self.in_flight.pop(call, _GONE) is not _GONE
+            ):
+                self._shard.cancelled += 1
+                call.cancel()
+                found = True
+        return found
+
+    # -- replies out --------------------------------------------------------------------
+
+    def reply(self, call: ServerCall, frame: bytes) -> None:
+        """Send the reply to a call that the caller took out of `in_flight`. Any thread."""
+        fields = call.request.user_fields
+        if fields is not None and ONEWAY_FIELD in fields:
+            return
+        if call.entry.inline:
+            self._put(frame)
+            return
+        transport = self._transport
+        # Where another call of this connection is about to run, its reply takes this one along.
+        # Should it take long, the loop sends what is held within a millisecond.
+        if (
+            self.started_order != self.posted_order
+            and self.in_flight
+            and transport.unsent_bytes + len(frame) <= _HELD_BYTES_MAX
+            and transport.hold(frame)
+        ):
+            return
+        if not transport.send(frame) and not transport.closed:
+            text = "too many replies wait for the peer to read"
+            error = encode_error(call.request.correlation_id, Errno.OVERCROWDED, text)
+            if not transport.send(error):
+                transport.close(text)
+
+    def _put(self, frame: bytes) -> None:
+        """Send from the loop: with the other frames of this turn's bytes, or at once."""
+        if self._inline_frames is not None and self._shard.loop.on_loop():
+            self._inline_frames.append(frame)
+        else:
+            self._transport.send(frame)
+
+    def check_reply(self, payload_bytes: int) -> None:
+        """Refuse a reply that no peer would take. Any thread.
+
+        Raises:
+            RpcError: 2002, over the limit for bodies.
+        """
+        limit = self.limits.wire.body_bytes_max - _META_ROOM_BYTES
+        if payload_bytes > limit:
+            text = f"reply of {payload_bytes} bytes, limit {limit}"
+            raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
+
+    def note_failure(self) -> None:
+        """Count a call that failed. Any thread."""
+        self._shard.failures.add()
+
+    def flush_held(self) -> bool:
+        """Send held replies; True while more may be held. Loop thread."""
+        self._transport.flush()
+        return bool(self.in_flight) and self.started_order != self.posted_order
+
+    @property
+    def may_hold(self) -> bool:
+        """True while more than one call waits for a worker, so that replies may be held."""
+        return self.posted_order - self.started_order > 1
+
+    def _turn_down(self, request: Request, errno: int, text: str) -> None:
+        self._shard.refused += 1
+        fields = request.user_fields
+        if fields is None or ONEWAY_FIELD not in fields:
+            self._send_error(request.correlation_id, errno, text)
+
+    def turn_down(self, call: ServerCall, errno: int, text: str) -> None:
+        """Answer a call that was admitted but found no room. Loop thread."""
+        if self.in_flight.pop(call, _GONE) is not _GONE:
+            self._shard.admitted -= 1
+            self.started_order = call.order
+            self._turn_down(call.request, errno, text)
+
+    def _send_error(self, correlation_id: int, errno: int, text: str) -> None:
+        fields = {"grpc-status": str(int(status_of(errno)))}
+        self._put(encode_error(correlation_id, errno, text, fields))
+
+    # -- time ---------------------------------------------------------------------------
+
+    def _arm_sweep(self, at_s: float) -> None:
+        loop = self._shard.loop
+        if self._sweeper is not None:
+            loop.cancel(self._sweeper)
+        self._sweep_at_s = at_s
+        self._sweeper = loop.call_at(at_s, self._sweep)
+
+    def _sweep(self) -> None:
+        """Answer 1008 to the calls whose deadline has come, and cancel them."""
+        now_s = self._shard.loop.now_s
+        self._sweep_at_s = _NEVER_S
+        earliest_s = _NEVER_S
+        for call in list(self.in_flight):
+            if call.deadline_s > now_s:
+                earliest_s = min(earliest_s, call.deadline_s)
+            elif self.in_flight.pop(call, _GONE) is not _GONE:
+                self._shard.expired += 1
+                call.cancel()
+                text = "deadline reached before the handler finished"
+                self._send_error(call.request.correlation_id, Errno.TIMED_OUT, text)
+        if earliest_s < _NEVER_S:
+            self._arm_sweep(earliest_s)
+
+    def _check_timers(self) -> None:
+        """Close the connection if it has had its time, else look again later."""
+        loop = self._shard.loop
+        transport = self._transport
+        stalled_s = transport.progress_s if transport.unsent_bytes else None
+        due_s, why = self._timers.due(len(self.in_flight), stalled_s)
+        if due_s <= loop.now_s:
+            log.info("closing peer=%s: %s", self.peer, why)
+            self._shard.timed_out += 1
+            transport.close(why)
+            return
+        self._checker = loop.call_at(self._timers.check_at_s(due_s, loop.now_s), self._check_timers)
+
+    # -- the end ------------------------------------------------------------------------
+
+    def say_going_away(self) -> None:
+        """Ask a peer of ours to send its calls elsewhere and to close."""
+        if self._greeted:
+            fields = {GOAWAY_FIELD: "stopping"}
+            self._transport.send(encode_reply(NOTICE_ID, b"", user_fields=fields))
+
+    @property
+    def greeted(self) -> bool:
+        """True if the peer is one of ours and has said hello."""
+        return self._greeted
+
+    @property
+    def idle(self) -> bool:
+        """True when no call is in flight and no reply waits."""
+        return not self.in_flight and not self._transport.unsent_bytes
+
+    def close(self, reason: str) -> None:
+        """Close the connection. Any thread."""
+        self._transport.close(reason)
+
+    def on_eof(self) -> None:
+        """The peer is gone: nobody is left to answer to."""
+        self._transport.close("peer closed the connection")
+
+    def on_shut(self, reason: str) -> None:
+        """Cancel what is in flight and leave the shard."""
+        loop = self._shard.loop
+        for timer in (self._sweeper, self._checker):
+            if timer is not None:
+                loop.cancel(timer)
+        self._transport.release()
+        for call in list(self.in_flight):
+            if self.in_flight.pop(call, _GONE) is not _GONE:
+                self._shard.cancelled += 1
+                call.cancel()
+        self._shard.forget(self, reason)
+
+
+_META_ROOM_BYTES = 4096
+"""Part of the body limit that is left to the meta of a reply."""
