@@ -24,8 +24,12 @@ MASS_MIN = 3
 """Fewer servers falling silent at once are no mass, however large their share."""
 TOMBSTONES_MAX = 1024
 """Most sessions remembered as ended; the oldest is forgotten first."""
-SERVICES_MAX = 1024
-"""Most services of one server."""
+NAMES_MAX = 1024
+"""Most services of one server, and most tags."""
+NAMES_CHARS_MAX = 8192
+"""Longest services, tags and session of one server together."""
+LOAD_MAX = 1000.0
+"""Largest load that is believed; whatever is over 1 is published as 1."""
 
 
 def flaw_of(report: Report) -> str:
@@ -36,9 +40,10 @@ def flaw_of(report: Report) -> str:
         return str(exc)
     if endpoint.address != report.address:
         return f"address {report.address!r} is spelled {endpoint.address!r}"
-    if len(report.services) > SERVICES_MAX:
-        return f"{report.address}: {len(report.services)} services, at most {SERVICES_MAX}"
-    if not (0 < report.weight <= WEIGHT_MAX and report.load >= 0):
+    names = (*report.services, *report.tags)
+    if len(names) > NAMES_MAX or len(report.session) + sum(map(len, names)) > NAMES_CHARS_MAX:
+        return f"{report.address}: over {NAMES_MAX} names or {NAMES_CHARS_MAX} characters of them"
+    if not (0 < report.weight <= WEIGHT_MAX and 0 <= report.load <= LOAD_MAX):
         return f"{report.address}: weight {report.weight} or load {report.load}"
     return ""
 

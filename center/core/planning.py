@@ -1,0 +1,168 @@
+"""Planning: from the living servers to their weights and to the tables over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from center.core.assignment import (
+    USUAL_POLICY,
+    USUAL_WEIGHTS,
+    Assigned,
+    AssignmentKind,
+    AssignmentPolicy,
+    Member,
+    ServerLoad,
+    WeightPolicy,
+    assign,
+    next_weights,
+    ramped_weight,
+    smoothed_utilisation,
+)
+from libevrpc.core.clustermap import (
+    WEIGHT_MAX,
+    ClusterMap,
+    ServerEntry,
+    ServerState,
+    ServiceTable,
+)
+
+__all__ = ["SlotPlanner"]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What one leadership remembers of a server; `weight` is before slow start."""
+
+    nominal: float
+    weight: float
+    since_s: float
+    utilisation: float | None = None
+
+
+class SlotPlanner:
+    """The usual `Planner`: weights follow load, tables follow weights, both slowly.
+
+    One table per distinct set of servers that offer a service. A suspect owns its slots on
+    (its word is out, not its data) with weight 0 for whoever balances by weight; a draining
+    server loses them.
+    """
+
+    def __init__(
+        self,
+        kind: AssignmentKind = AssignmentKind.SLOTS,
+        policy: AssignmentPolicy = USUAL_POLICY,
+        weights: WeightPolicy = USUAL_WEIGHTS,
+    ) -> None:
+        """Plan for one leadership."""
+        self._kind = kind
+        self._policy = policy
+        self._weights = weights
+        self._known: dict[str, _Known] = {}
+
+    def plan(
+        self,
+        previous: ClusterMap,
+        servers: tuple[ServerEntry, ...],
+        now_s: float,
+        *,
+        weigh: bool,
+    ) -> tuple[tuple[ServerEntry, ...], tuple[ServiceTable, ...]]:
+        """Return the servers with their weights and the tables over them (see `Planner`)."""
+        self._meet(previous, servers, now_s)
+        if weigh:
+            self._weigh(servers, now_s)
+        planned = tuple(
+            replace(entry, weight=self._published_weight(entry, now_s)) for entry in servers
+        )
+        return planned, tuple(self._tables(previous, planned, now_s))
+
+    def _meet(self, previous: ClusterMap, servers: tuple[ServerEntry, ...], now_s: float) -> None:
+        """Remember new servers: one of the previous map has started, another starts slowly.
+
+        The first servers of all start at full weight: there is nobody to spare.
+        """
+        published = {entry.address: entry for entry in previous.servers}
+        settled_s = now_s - self._weights.slow_start_s
+        for entry in servers:
+            known = self._known.get(entry.address)
+            if known is not None and known.nominal == entry.weight:
+                continue
+            old = published.get(entry.address)
+            if known is not None:
+                scale = entry.weight / known.nominal
+                known.nominal, known.weight = entry.weight, known.weight * scale
+            elif old is not None and old.weight > 0:
+                self._known[entry.address] = _Known(entry.weight, old.weight, settled_s)
+            else:
+                since_s = now_s if published else settled_s
+                self._known[entry.address] = _Known(entry.weight, entry.weight, since_s)
+        alive = {entry.address for entry in servers}
+        for address in self._known.keys() - alive:
+            del self._known[address]
+
+    def _weigh(self, servers: tuple[ServerEntry, ...], now_s: float) -> None:
+        judged: list[_Known] = []
+        for entry in servers:
+            known = self._known[entry.address]
+            known.utilisation = smoothed_utilisation(known.utilisation, entry.load)
+            if entry.state is ServerState.UP:
+                judged.append(known)
+        loads = [
+            ServerLoad(each.weight, each.nominal, each.utilisation or 0.0, now_s - each.since_s)
+            for each in judged
+        ]
+        for known, weight in zip(judged, next_weights(loads, self._weights), strict=True):
+            known.weight = weight
+
+    def _ramped(self, address: str, now_s: float) -> float:
+        known = self._known[address]
+        return min(WEIGHT_MAX, ramped_weight(known.weight, now_s - known.since_s, self._weights))
+
+    def _published_weight(self, entry: ServerEntry, now_s: float) -> float:
+        return self._ramped(entry.address, now_s) if entry.state is ServerState.UP else 0.0
+
+    def _tables(
+        self, previous: ClusterMap, servers: tuple[ServerEntry, ...], now_s: float
+    ) -> list[ServiceTable]:
+        services_of: dict[tuple[int, ...], list[str]] = {}
+        for service, members in sorted(_members_by_service(servers).items()):
+            services_of.setdefault(tuple(members), []).append(service)
+        return [
+            self._table(previous, servers, members, services, now_s)
+            for members, services in services_of.items()
+        ]
+
+    def _table(
+        self,
+        previous: ClusterMap,
+        servers: tuple[ServerEntry, ...],
+        members: tuple[int, ...],
+        services: Sequence[str],
+        now_s: float,
+    ) -> ServiceTable:
+        weighted = [
+            Member(
+                servers[index].address,
+                0.0
+                if servers[index].state is ServerState.DRAINING
+                else self._ramped(servers[index].address, now_s),
+            )
+            for index in members
+        ]
+        old = next(filter(None, map(previous.table_of, services)), None)
+        before = None
+        if old is not None:
+            before = Assigned(
+                tuple(previous.servers[index].address for index in old.members), old.owners
+            )
+        owners = assign(before, weighted, self._policy, self._kind).owners
+        return ServiceTable(tuple(services), members, owners)
+
+
+def _members_by_service(servers: tuple[ServerEntry, ...]) -> dict[str, list[int]]:
+    members: dict[str, list[int]] = {}
+    for index, entry in enumerate(servers):
+        for service in entry.services:
+            members.setdefault(service, []).append(index)
+    return members
