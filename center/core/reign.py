@@ -98,10 +98,15 @@ class Reign:
         return self._catch_up(peer, stamp, now_s)
 
     def ponged(self, peer: int, pong: Pong, now_s: float) -> list[Action]:
-        """Count an answer for the lease; send the map to a follower that lacks it."""
+        """Count an answer for the lease, and the durable copy it tells of.
+
+        A follower that lacks the newest map gets it; so a lost `Put` and a lost `Stored` are
+        both made good by the next ping.
+        """
         self.followers.add(peer)
         self.lease.answered(peer, pong.sequence)
-        return self._catch_up(peer, pong.stamp, now_s)
+        actions = self._catch_up(peer, pong.stamp, now_s)
+        return actions + self.stored(peer, pong.stamp, now_s)
 
     def _catch_up(self, peer: int, held: Stamp, now_s: float) -> list[Action]:
         put = self.publication.put_for(peer, held, now_s, self._timing.heartbeat_s)
