@@ -1,14 +1,16 @@
 """crc32c (Castagnoli) as PRPC carries it: masked, four bytes, big-endian.
 
 Fast with the `crc` extra. Without it a table in pure Python checks short bodies; longer
-ones are refused, because at a microsecond a byte they would hold a loop for seconds.
+ones are refused, because at a tenth of a microsecond a byte they would hold a loop.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Final
 
-__all__ = ["CRC32C", "checksum_matches", "crc32c", "masked_crc32c"]
+__all__ = ["CRC32C", "SLOW_BYTES_MAX", "checksum_fault", "crc32c", "fast_crc32c", "masked_crc32c"]
 
 CRC32C: Final = 1
 """RpcMeta.checksum_type."""
@@ -18,53 +20,39 @@ _POLYNOMIAL: Final = 0x82F63B78
 _MASK_ADD: Final = 0xA282EAD8
 
 
-def _make_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        value = byte
-        for _ in range(8):
-            value = (value >> 1) ^ (_POLYNOMIAL if value & 1 else 0)
-        table.append(value)
-    return tuple(table)
+@cache
+def fast_crc32c() -> Callable[[bytes], int] | None:
+    """Return the library's function; None without the `crc` extra. Any thread."""
+    try:
+        import google_crc32c
+    except ImportError:
+        return None
+    value: Callable[[bytes], int] = google_crc32c.value
+    return value
 
 
-_table: tuple[int, ...] = ()
-
-
-def _slow_crc32c(data: bytes) -> int:
-    global _table
-    _table = _table or _make_table()
-    table = _table
+def crc32c(data: bytes) -> int:
+    """Return the crc of `data`, by the library if it is installed. Any thread."""
+    fast = fast_crc32c()
+    if fast is not None:
+        return fast(data)
+    table = _table()
     value = 0xFFFFFFFF
     for byte in data:
         value = table[(value ^ byte) & 0xFF] ^ (value >> 8)
     return value ^ 0xFFFFFFFF
 
 
-def _library_crc32c(data: bytes) -> int | None:
-    try:
-        import google_crc32c
-    except ImportError:
-        return None
-    return int(google_crc32c.value(data))
-
-
-def crc32c(data: bytes) -> int:
-    """Return the crc of `data`, by the library if it is installed. Any thread."""
-    value = _library_crc32c(data)
-    return _slow_crc32c(data) if value is None else value
-
-
 def masked_crc32c(data: bytes) -> bytes:
-    """Return the crc of `data` as it travels: rotated, shifted, big-endian."""
+    """Return the crc of `data` as it travels: rotated, shifted, big-endian. Any thread."""
     crc = crc32c(data)
     rotated = ((crc >> 15) | (crc << 17)) & 0xFFFFFFFF
     return ((rotated + _MASK_ADD) & 0xFFFFFFFF).to_bytes(4, "big")
 
 
-def checksum_matches(data: bytes, told: bytes) -> str | None:
-    """Hold `data` against the checksum that travelled with it; returns what is wrong."""
-    if len(data) > SLOW_BYTES_MAX and _library_crc32c(b"") is None:
+def checksum_fault(data: bytes, told: bytes) -> str | None:
+    """Hold `data` against the checksum that came with it; returns what is wrong. Any thread."""
+    if len(data) > SLOW_BYTES_MAX and fast_crc32c() is None:
         return (
             f"checksum of {len(data)} bytes cannot be checked here:"
             f" install the crc extra, or send at most {SLOW_BYTES_MAX} bytes"
@@ -73,3 +61,14 @@ def checksum_matches(data: bytes, told: bytes) -> str | None:
     if told == expected:
         return None
     return f"checksum is {told.hex() or 'empty'}, the body has {expected.hex()}"
+
+
+@cache
+def _table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = (value >> 1) ^ (_POLYNOMIAL if value & 1 else 0)
+        table.append(value)
+    return tuple(table)

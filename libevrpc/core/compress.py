@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from enum import IntEnum
 
 from libevrpc.errors import Errno, RpcError
@@ -21,7 +22,7 @@ class CompressType(IntEnum):
     ZLIB = 3
 
 
-_WINDOW_BITS = {CompressType.GZIP: 31, CompressType.ZLIB: 15}
+_WINDOW_BITS: Mapping[int, int] = {CompressType.GZIP: 31, CompressType.ZLIB: 15}
 
 
 def compress(kind: int, data: bytes) -> bytes:
@@ -49,29 +50,27 @@ def decompress(kind: int, data: bytes, inflated_bytes_max: int) -> bytes:
     size = 0
     rest = data
     try:
-        while rest and not inflater.eof:
+        while not inflater.eof:
             piece = inflater.decompress(rest, _STEP_BYTES)
             rest = inflater.unconsumed_tail
             size += len(piece)
             if size > inflated_bytes_max:
                 raise _bad(f"body inflates to over {inflated_bytes_max} bytes, the limit")
+            if not piece and not inflater.eof:  # all is taken, and zlib holds nothing back
+                raise _bad(f"{CompressType(kind).name.lower()} stream is cut short")
             pieces.append(piece)
-            if not piece and not inflater.eof:
-                break
     except zlib.error as exc:
         raise _bad(f"body is not {CompressType(kind).name.lower()}: {exc}") from None
-    if not inflater.eof:
-        raise _bad(f"{CompressType(kind).name.lower()} stream is cut short")
     if inflater.unused_data:
         raise _bad(f"{len(inflater.unused_data)} bytes behind the compressed stream")
     return b"".join(pieces)
 
 
 def _window_bits(kind: int) -> int:
-    bits = _WINDOW_BITS.get(kind)  # type: ignore[call-overload]
+    bits = _WINDOW_BITS.get(kind)
     if bits is None:
         raise _bad(f"compress_type {kind} is not supported; send 0 (none), 2 (gzip) or 3 (zlib)")
-    return int(bits)
+    return bits
 
 
 def _bad(text: str) -> RpcError:

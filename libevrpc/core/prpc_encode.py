@@ -11,6 +11,8 @@ from libevrpc.gen.rpc_meta_pb2 import RpcMeta
 
 __all__ = ["RequestEncoder", "encode_error", "encode_reply", "encode_request"]
 
+TIMEOUT_MS_MAX = 2**31 - 1
+"""What the wire's int32 holds, 24 days; longer time-outs travel as this."""
 _PREFIXES_MAX = 64
 """Distinct time-outs whose constant bytes an encoder keeps; then it starts afresh."""
 
@@ -67,10 +69,7 @@ class RequestEncoder:
 
     def _prefix(self, timeout_ms: int) -> bytes:
         """Return field 1 and the tag of field 4."""
-        meta = RpcMeta()
-        meta.request.service_name = self._service
-        meta.request.method_name = self._method
-        meta.request.timeout_ms = timeout_ms
+        meta = _request_meta(self._service, self._method, timeout_ms, 0)
         prefix = meta.SerializeToString() + b"\x20"
         if len(self._prefixes) >= _PREFIXES_MAX:
             self._prefixes.clear()
@@ -93,12 +92,7 @@ def encode_request(
     checksum: bool = False,
 ) -> bytes:
     """Return one request frame of any shape. Any thread."""
-    meta = RpcMeta()
-    meta.request.service_name = service
-    meta.request.method_name = method
-    if log_id:
-        meta.request.log_id = log_id
-    meta.request.timeout_ms = timeout_ms
+    meta = _request_meta(service, method, timeout_ms, log_id)
     return _frame(
         meta, correlation_id, payload, attachment, compress_type, content_type, user_fields,
         checksum,
@@ -142,9 +136,27 @@ def encode_error(
     assert errno != 0, "an error reply needs a number"
     meta = RpcMeta()
     meta.response.error_code = errno
-    encoded = text.encode("utf-8", "replace")[:ERROR_TEXT_BYTES_MAX]
-    meta.response.error_text = encoded.decode("utf-8", "ignore")
+    meta.response.error_text = _cut(text.encode("utf-8", "replace"), ERROR_TEXT_BYTES_MAX)
     return _frame(meta, correlation_id, b"", b"", 0, 0, user_fields, False)
+
+
+def _request_meta(service: str, method: str, timeout_ms: int, log_id: int) -> RpcMeta:
+    meta = RpcMeta()
+    meta.request.service_name = service.encode()
+    meta.request.method_name = method.encode()
+    if log_id:
+        meta.request.log_id = log_id
+    meta.request.timeout_ms = min(timeout_ms, TIMEOUT_MS_MAX)
+    return meta
+
+
+def _cut(text: bytes, bytes_max: int) -> bytes:
+    """Return at most `bytes_max` of a UTF-8 text, whole characters."""
+    if len(text) <= bytes_max:
+        return text
+    while text[bytes_max] & 0xC0 == 0x80:
+        bytes_max -= 1
+    return text[:bytes_max]
 
 
 def _frame(
@@ -165,7 +177,10 @@ def _frame(
     if content_type:
         meta.content_type = content_type
     if user_fields:
-        meta.user_fields.update(user_fields)
+        for key, value in user_fields.items():
+            meta.user_fields.add(
+                key=key.encode("utf-8", "replace"), value=value.encode("utf-8", "replace")
+            )
     if checksum:
         meta.checksum_type = CRC32C
         meta.checksum_value = masked_crc32c(payload)
