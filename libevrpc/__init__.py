@@ -1,0 +1,64 @@
+"""libevrpc: RPC for Python with discovery and load balancing inside.
+
+A server::
+
+    server = RpcServer("127.0.0.1:9998")
+    server.add_service(Echo(), echo_pb2.DESCRIPTOR.services_by_name["EchoService"])
+    server.run()
+
+A client::
+
+    with RpcClient("127.0.0.1:9998") as client:
+        stub = client.stub(echo_pb2.DESCRIPTOR.services_by_name["EchoService"])
+        response = stub.Echo(echo_pb2.EchoRequest(request="hi"), timeout_s=1.0)
+"""
+
+from __future__ import annotations
+
+from libevrpc.client.client import RpcClient
+from libevrpc.client.controller import ClientController
+from libevrpc.client.future import CallFuture
+from libevrpc.client.stub import Stub, StubMethod
+from libevrpc.core.balancers import Balancer, EndpointState
+from libevrpc.core.endpoints import Endpoint
+from libevrpc.errors import (
+    ConfigError,
+    Errno,
+    EvrpcError,
+    ProtocolError,
+    RpcError,
+    StatusCode,
+    UsageError,
+)
+from libevrpc.server.calls import Deferred, ServerController
+from libevrpc.server.methods import inline
+from libevrpc.server.server import RpcServer
+from libevrpc.server.servicer import service_base
+from libevrpc.server.statistics import ServerStatistics
+
+__all__ = [
+    "Balancer",
+    "CallFuture",
+    "ClientController",
+    "ConfigError",
+    "Deferred",
+    "Endpoint",
+    "EndpointState",
+    "Errno",
+    "EvrpcError",
+    "ProtocolError",
+    "RpcClient",
+    "RpcError",
+    "RpcServer",
+    "ServerController",
+    "ServerStatistics",
+    "StatusCode",
+    "Stub",
+    "StubMethod",
+    "UsageError",
+    "__version__",
+    "inline",
+    "service_base",
+]
+
+__version__ = "0.1.0"

@@ -58,6 +58,13 @@ class Channel:
         if connection is not None:
             connection.close(text)
 
+    def retire(self) -> None:
+        """Start no call on the connection any more; it ends with the last one in flight."""
+        with self._dialling_lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.retire()
+
     def _dial(self) -> Connection:
         connection = Connection(self.endpoint.address, self._loop, self._options, self._forget)
         self._connection = connection

@@ -206,6 +206,12 @@ class Connection:
         """End the connection; calls in flight fail. Any thread, any number of times."""
         self._go_down(CallFailure(Errno.CLOSED, text, sent=True))
 
+    def retire(self) -> None:
+        """Take no further calls, end with the last one in flight. Any thread."""
+        self.going_away = True
+        if not self._pending:
+            self.close("not used any more")
+
     # -- called by the connecting thread ------------------------------------------------
 
     def connected(self, sock: socket.socket) -> None:

@@ -17,12 +17,20 @@ from libevrpc.core.timers import Timer, TimerHeap
 from libevrpc.loop.poller import READ, WRITE, Poller, new_poller
 from libevrpc.loop.wakeup import WakeupPipe
 
-__all__ = ["EventLoop", "Watched"]
+__all__ = ["EventLoop", "Watched", "on_any_loop"]
 
 log = logging.getLogger(__name__)
 
 _JOBS_PER_TURN_MAX = 10_000
 """Posted jobs run in one turn; the rest wait for the next, after the sockets had theirs."""
+
+
+_loop_threads: set[int] = set()
+
+
+def on_any_loop() -> bool:
+    """Tell whether the caller is the thread of some loop, and so must not block. Any thread."""
+    return threading.get_ident() in _loop_threads
 
 
 class Watched(Protocol):
@@ -115,6 +123,10 @@ class EventLoop:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def stop_soon(self) -> None:
+        """End after this turn; nobody joins. Any thread, also the loop's own."""
+        self.post(self._begin_stop)
+
     # -- loop thread --------------------------------------------------------------------
 
     def call_at(self, deadline_s: float, callback: Callable[[], object]) -> Timer:
@@ -160,10 +172,13 @@ class EventLoop:
     # -- the thread ---------------------------------------------------------------------
 
     def _run(self) -> None:
+        thread = threading.get_ident()
+        _loop_threads.add(thread)
         while not self._stopping:
             self._turn()
         self._close()
         self._run_jobs(len(self._jobs))
+        _loop_threads.discard(thread)
 
     def _turn(self) -> None:
         timeout_s = self._sleep_bound_s()

@@ -272,7 +272,8 @@ def _handler_of(
 ) -> Callable[..., Any]:
     if method.client_streaming or method.server_streaming:
         raise UsageError(f"{descriptor.full_name}.{method.name} streams, which is not supported")
-    names = (method.name, snake_case(method.name))
+    # snake_case first: a class made by service_base has every proto name already
+    names = (snake_case(method.name), method.name)
     for name in names:
         if isinstance(implementation, Mapping):
             handler = implementation.get(name)
@@ -282,7 +283,7 @@ def _handler_of(
             return cast(Callable[..., Any], handler)
     raise UsageError(
         f"{descriptor.full_name}: no handler for {method.name};"
-        f" write a method {names[0]} or {names[1]}"
+        f" write a method {names[1]} or {names[0]}"
     )
 
 

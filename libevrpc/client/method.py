@@ -1,0 +1,100 @@
+"""How one method is called: its name on the wire, its bodies, whether it may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+from google.protobuf.message import DecodeError
+
+from libevrpc.core.objects import ContentType, decode_value
+from libevrpc.core.protobufs import message_class
+from libevrpc.core.prpc_encode import RequestEncoder
+from libevrpc.errors import Errno, RpcError, UsageError
+
+__all__ = ["MethodSpec", "object_method", "protobuf_method", "split_method"]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec:
+    """One method of one service. Immutable, any thread.
+
+    Attributes:
+        service, method: as they travel.
+        encoder: writes its requests.
+        content_type: of request and reply.
+        idempotent: executing twice does no harm.
+        parse: reply bytes to the response; raises RpcError 2002.
+    """
+
+    service: str
+    method: str
+    encoder: RequestEncoder
+    content_type: int
+    idempotent: bool
+    parse: Callable[[bytes], Any]
+
+    @property
+    def label(self) -> str:
+        """Name for messages."""
+        return f"{self.service}.{self.method}"
+
+
+def split_method(name: str) -> tuple[str, str]:
+    """Split ``pkg.Service/Method`` or ``pkg.Service.Method``.
+
+    Raises:
+        UsageError: there is no service or no method in it.
+    """
+    separator = "/" if "/" in name else "."
+    service, _, method = name.rpartition(separator)
+    if not service or not method:
+        raise UsageError(f"method {name!r}: write pkg.Service/Method or Service.Method")
+    return service, method
+
+
+def protobuf_method(descriptor: MethodDescriptor) -> MethodSpec:
+    """Make the spec of a protobuf method.
+
+    Raises:
+        UsageError: it streams.
+    """
+    service = descriptor.containing_service.full_name
+    if descriptor.client_streaming or descriptor.server_streaming:
+        raise UsageError(f"{service}.{descriptor.name} streams, which is not supported")
+    level = descriptor.GetOptions().idempotency_level
+    from_string = message_class(descriptor.output_type).FromString
+    name = descriptor.output_type.full_name
+
+    def parse(body: bytes) -> Any:
+        try:
+            return from_string(body)
+        except DecodeError as exc:
+            text = f"reply is not a {name}: {exc}"
+            raise RpcError.from_errno(Errno.BAD_RESPONSE, text) from None
+
+    return MethodSpec(
+        service,
+        descriptor.name,
+        RequestEncoder(service, descriptor.name),
+        ContentType.PROTOBUF,
+        level != MethodOptions.IDEMPOTENCY_UNKNOWN,
+        parse,
+    )
+
+
+def object_method(name: str, content_type: int) -> MethodSpec:
+    """Make the spec of a plain object's method, ``Service.Method``.
+
+    Raises:
+        UsageError: the name has no service or no method.
+    """
+    service, method = split_method(name)
+
+    def parse(body: bytes) -> Any:
+        return decode_value(body, content_type)
+
+    return MethodSpec(service, method, RequestEncoder(service, method), content_type, False, parse)

@@ -1,0 +1,249 @@
+"""Where calls go: the endpoints of one service, their channels, and the choice among them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from random import Random
+
+from libevrpc.channel.call import ClientCall
+from libevrpc.channel.channel import Channel
+from libevrpc.clock import monotonic_s
+from libevrpc.core.balancers import Balancer
+from libevrpc.core.endpoints import Endpoint, EndpointSet
+from libevrpc.core.hello import INTERNAL_SERVICE
+from libevrpc.core.prpc_encode import RequestEncoder
+from libevrpc.core.retry import GiveUp, Retry, RetryBudget, RetryPolicy
+from libevrpc.errors import Errno, RpcError, StatusCode
+from libevrpc.loop.eventloop import EventLoop
+
+__all__ = ["Router"]
+
+log = logging.getLogger(__name__)
+
+_PROBE_S = 1.0
+"""How long a probe may take to be answered."""
+_PROBE = RequestEncoder(INTERNAL_SERVICE, "Ping")
+_AT_FAULT = (
+    StatusCode.UNAVAILABLE,
+    StatusCode.DEADLINE_EXCEEDED,
+    StatusCode.RESOURCE_EXHAUSTED,
+)
+"""Statuses that say something about the server, not about the call."""
+_NEVER_S = float("inf")
+
+
+class Router:
+    """Endpoints, channels and balancer of one service. All methods: any thread.
+
+    The balancer and the retry budget live under this object's lock.
+
+    Args:
+        balancer: chooses; nobody else may use it.
+        budget: credits for retries.
+        policy: what is retried.
+        rng: jitter.
+        loop: the background loop, for probes.
+        open_channel: makes the channel of an endpoint.
+    """
+
+    __slots__ = (
+        "_balancer",
+        "_budget",
+        "_channels",
+        "_endpoints",
+        "_lock",
+        "_loop",
+        "_open_channel",
+        "_policy",
+        "_probe_at_s",
+        "_rng",
+        "_sole",
+        "_waiters",
+        "known",
+    )
+
+    def __init__(
+        self,
+        balancer: Balancer,
+        budget: RetryBudget,
+        policy: RetryPolicy,
+        rng: Random,
+        loop: EventLoop,
+        open_channel: Callable[[Endpoint], Channel],
+    ) -> None:
+        balancer.probe_by_calls = False  # a frozen server would swallow the call
+        self.known = threading.Event()
+        """Set while there is an endpoint to call."""
+        self._balancer = balancer
+        self._budget = budget
+        self._policy = policy
+        self._rng = rng
+        self._loop = loop
+        self._open_channel = open_channel
+        self._lock = threading.Lock()
+        self._channels: dict[str, Channel] = {}
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self._sole: tuple[Endpoint, Channel] | None = None
+        self._probe_at_s = _NEVER_S
+        self._waiters: list[Callable[[], object]] = []
+
+    def update(self, endpoints: EndpointSet) -> None:
+        """Take a new set; channels of endpoints that left end with their last call."""
+        with self._lock:
+            self._balancer.update(endpoints)
+            self._endpoints = endpoints.endpoints
+            present = {endpoint.address for endpoint in endpoints.endpoints}
+            gone = [self._channels.pop(a) for a in list(self._channels) if a not in present]
+            self._sole = None
+            if len(endpoints.endpoints) == 1:
+                endpoint = endpoints.endpoints[0]
+                self._sole = (endpoint, self._channel(endpoint))
+            waiters: list[Callable[[], object]] = []
+            if endpoints.endpoints:
+                waiters, self._waiters = self._waiters, waiters
+                self.known.set()
+            else:
+                self.known.clear()
+        for channel in gone:
+            channel.retire()
+        for waiter in waiters:
+            waiter()
+
+    def when_known(self, waiter: Callable[[], object]) -> None:
+        """Run `waiter` once there is an endpoint, at once if there is."""
+        with self._lock:
+            if not self._endpoints:
+                self._waiters.append(waiter)
+                return
+        waiter()
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return what the registry last said."""
+        return self._endpoints
+
+    def pick(
+        self, key: bytes | None, tried: Collection[Endpoint], now_s: float
+    ) -> tuple[Endpoint, Channel] | None:
+        """Choose an endpoint and count a call as started on it; None: there is none.
+
+        Where every endpoint has been tried, they are tried again.
+        """
+        sole = self._sole
+        if sole is not None:
+            return sole
+        with self._lock:
+            balancer = self._balancer
+            if not tried:
+                self._budget.called(now_s)
+            endpoint = balancer.pick(now_s, key, tried)
+            if endpoint is None and tried:
+                endpoint = balancer.pick(now_s, key)
+            if endpoint is None:
+                return None
+            balancer.started(endpoint, now_s)
+            return endpoint, self._channel(endpoint)
+
+    def succeeded(self, endpoint: Endpoint, now_s: float, latency_s: float) -> None:
+        """Count a started call as answered."""
+        if self._sole is None:
+            with self._lock:
+                self._balancer.finished(endpoint, now_s, latency_s, True)
+
+    def failed(
+        self, endpoint: Endpoint, error: RpcError, now_s: float, latency_s: float, broken: bool
+    ) -> None:
+        """Count a started call as failed; `broken`: its transport failed, or it is stopping."""
+        if self._sole is not None:
+            return
+        with self._lock:
+            if broken:
+                self._balancer.set_aside(endpoint, now_s)
+            at_fault = broken or error.code in _AT_FAULT
+            self._balancer.finished(endpoint, now_s, latency_s, not at_fault)
+            due_s = self._balancer.next_probe_s
+        if due_s < self._probe_at_s:
+            self._loop.post(self._arm_probe)
+
+    def next_step(
+        self,
+        error: RpcError,
+        *,
+        sent: bool,
+        idempotent: bool,
+        retries: int,
+        now_s: float,
+        deadline_s: float,
+    ) -> Retry | GiveUp:
+        """Decide on a failed try; see `RetryPolicy.next_step`."""
+        with self._lock:
+            return self._policy.next_step(
+                error,
+                sent=sent,
+                idempotent=idempotent,
+                retries=retries,
+                budget=self._budget,
+                rng=self._rng,
+                now_s=now_s,
+                deadline_s=deadline_s,
+            )
+
+    def close(self, text: str) -> None:
+        """End every channel."""
+        with self._lock:
+            channels = list(self._channels.values())
+            self._channels.clear()
+            self._sole = None
+            self._endpoints = ()
+            waiters, self._waiters = self._waiters, []
+        for channel in channels:
+            channel.close(text)
+        for waiter in waiters:
+            waiter()
+
+    def _channel(self, endpoint: Endpoint) -> Channel:
+        """Return the channel of an endpoint. Under the lock."""
+        channel = self._channels.get(endpoint.address)
+        if channel is None:
+            channel = self._channels[endpoint.address] = self._open_channel(endpoint)
+        return channel
+
+    # -- probes: loop thread ------------------------------------------------------------
+
+    def _arm_probe(self) -> None:
+        with self._lock:
+            due_s = self._balancer.next_probe_s
+        if due_s < self._probe_at_s:
+            self._probe_at_s = due_s
+            self._loop.call_at(due_s, self._probe)
+
+    def _probe(self) -> None:
+        """Ping what is due; any answer, even an error of a foreign server, is a sign of life."""
+        self._probe_at_s = _NEVER_S
+        now_s = monotonic_s()
+        while True:
+            with self._lock:
+                endpoint = self._balancer.claim_probe(now_s)
+                if endpoint is None:
+                    break
+                channel = self._channel(endpoint)
+            self._ping(endpoint, channel, now_s)
+        self._arm_probe()
+
+    def _ping(self, endpoint: Endpoint, channel: Channel, now_s: float) -> None:
+        connection = channel.connection()
+        call = ClientCall(
+            connection.next_id(), now_s + _PROBE_S, lambda done: self._probed(endpoint, done)
+        )
+        frame = _PROBE.encode(call.correlation_id, b"", timeout_ms=int(_PROBE_S * 1000))
+        connection.start(call, frame)
+
+    def _probed(self, endpoint: Endpoint, call: ClientCall) -> None:
+        alive = call.failure is None
+        if call.reply is not None and call.reply.error_code == Errno.STOPPING:
+            alive = False
+        log.debug("probe peer=%s alive=%s", endpoint.address, alive)
+        with self._lock:
+            self._balancer.probed(endpoint, monotonic_s(), alive)
+        self._arm_probe()

@@ -1,0 +1,123 @@
+"""Stubs straight from service descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from libevrpc.client.controller import ClientController
+from libevrpc.client.future import CallFuture
+from libevrpc.client.invocation import result_of
+from libevrpc.client.method import protobuf_method
+from libevrpc.core.protobufs import message_class
+from libevrpc.errors import UsageError
+
+if TYPE_CHECKING:
+    from libevrpc.client.client import RpcClient
+
+__all__ = ["Stub", "StubMethod"]
+
+
+class StubMethod:
+    """One method of a stub: call it, or use `future` or `oneway`. Any thread.
+
+    Keyword arguments of all three:
+        timeout_s: deadline from now, retries included; the client's default if None.
+        controller: what to send beside the request, and what came back.
+        key: calls with equal keys go to the same server while the set of servers stays.
+        idempotent: executing twice does no harm; what the .proto says if None.
+    """
+
+    __slots__ = ("_client", "_finish", "_request_class", "spec")
+
+    def __init__(self, client: RpcClient, descriptor: MethodDescriptor) -> None:
+        self.spec = protobuf_method(descriptor)
+        self._client = client
+        self._request_class = message_class(descriptor.input_type)
+        self._finish = result_of(self.spec)
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout_s: float | None = None,
+        controller: ClientController | None = None,
+        key: bytes | str | None = None,
+        idempotent: bool | None = None,
+    ) -> Any:
+        """Call and wait for the response.
+
+        Raises:
+            RpcError: the call failed.
+            UsageError: not a request of this method, or called on a loop thread.
+        """
+        call = self._client.invocation(
+            self.spec, self._body(request), timeout_s, controller, key, idempotent, waits=True
+        )
+        return self.spec.parse(call.run().payload)
+
+    def future(
+        self,
+        request: Any,
+        *,
+        timeout_s: float | None = None,
+        controller: ClientController | None = None,
+        key: bytes | str | None = None,
+        idempotent: bool | None = None,
+    ) -> CallFuture:
+        """Start the call; its errors come out of the future.
+
+        Raises:
+            UsageError: not a request of this method.
+        """
+        call = self._client.invocation(
+            self.spec, self._body(request), timeout_s, controller, key, idempotent
+        )
+        return call.start(self._finish)
+
+    def oneway(
+        self,
+        request: Any,
+        *,
+        timeout_s: float | None = None,
+        controller: ClientController | None = None,
+        key: bytes | str | None = None,
+    ) -> None:
+        """Send the request and return; nobody learns whether it was executed.
+
+        Raises:
+            RpcError: it could not be sent.
+            UsageError: not a request of this method, or called on a loop thread.
+        """
+        call = self._client.invocation(
+            self.spec, self._body(request), timeout_s, controller, key, None, waits=True
+        )
+        call.send_oneway()
+
+    def _body(self, request: Any) -> bytes:
+        if request.__class__ is not self._request_class:
+            wanted = self._request_class.DESCRIPTOR.full_name
+            raise UsageError(f"{self.spec.label} takes a {wanted}, not a {type(request).__name__}")
+        body: bytes = request.SerializeToString()
+        return body
+
+
+class Stub:
+    """The methods of one service, named as in the .proto. Made by `RpcClient.stub`."""
+
+    def __init__(self, client: RpcClient, descriptor: ServiceDescriptor) -> None:
+        self._name = descriptor.full_name
+        self._methods = {each.name: StubMethod(client, each) for each in descriptor.methods}
+        self.__dict__.update(self._methods)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> StubMethod: ...
+    else:
+        __getattr__: Callable[..., Any] = lambda self, name: self._missing(name)
+
+    def _missing(self, name: str) -> StubMethod:
+        methods = ", ".join(self.__dict__.get("_methods", ()))
+        raise AttributeError(f"service {self._name} has no method {name!r}; methods: {methods}")
