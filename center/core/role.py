@@ -370,9 +370,8 @@ class Role:
         self, sender: int, incarnation: int, asked: Confirmation, now_s: float
     ) -> list[Action]:
         self._promising = None
-        if (self.leader, self.epoch) != (sender, asked.epoch) or self.reign is not None:
-            return []
-        if self.ledger.promised != asked.epoch:
+        stands = (self.leader, self.epoch, self.ledger.promised)
+        if stands != (sender, asked.epoch, asked.epoch) or self.reign is not None:
             return []
         self.be_patient(now_s)
         record = self.ledger.durable

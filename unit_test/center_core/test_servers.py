@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from center.core import node as node_module
@@ -271,16 +273,8 @@ def test_without_a_leader_the_ages_of_the_served_map_grow() -> None:
 # Edges of the machine
 
 
-def lone(**options: object) -> Node:
-    return Node(
-        1,
-        voters_of(3),
-        Record(),
-        0.0,
-        chance=__import__("random").Random(1),
-        planner=PlainPlanner,
-        **options,  # type: ignore[arg-type]
-    )
+def lone() -> Node:
+    return Node(1, voters_of(3), Record(), 0.0, chance=random.Random(1), planner=PlainPlanner)
 
 
 def test_a_center_must_be_in_its_list() -> None:
@@ -290,7 +284,7 @@ def test_a_center_must_be_in_its_list() -> None:
             voters_of(3),
             None,
             0.0,
-            chance=__import__("random").Random(1),
+            chance=random.Random(1),
             planner=PlainPlanner,
         )
 
