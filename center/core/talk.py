@@ -298,7 +298,8 @@ class Talk:
         if self._foreign(relay.cluster_id):
             return []
         relayed = relay.map
-        if relayed.stamp <= role.ledger.durable.stamp:
+        # A map older than the durable one may be older than what was served before a restart.
+        if relayed.stamp == role.ledger.durable.stamp:
             served = role.served.serve(relayed, now_s)
             return served + role.ledger.mark_committed(relayed.stamp)
         if relayed.stamp <= role.ledger.newest.stamp:

@@ -185,6 +185,12 @@ def test_a_relayed_map_that_is_stored_already_is_known_committed_by_it() -> None
     assert bench.writes[-1].record.committed
 
 
+def test_a_map_older_than_the_durable_one_is_never_served_after_a_restart() -> None:
+    bench = Bench(replace(RECORD, committed=False))
+    bench.hear(2, Relay("c", map_record(3, 4)))
+    assert bench.node.served is None
+
+
 def test_maps_relayed_from_another_cluster_or_to_a_follower_are_ignored() -> None:
     bench = Bench()
     assert bench.hear(2, Relay("other", map_record(4, 6))) == []
