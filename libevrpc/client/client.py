@@ -16,7 +16,7 @@ from libevrpc.channel.dial import DialTimes
 from libevrpc.client.background import acquire_loop, release_loop, watch_forks
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
-from libevrpc.client.invocation import CallShape, Invocation, result_of
+from libevrpc.client.invocation import CallShape, FutureInvocation, Invocation
 from libevrpc.client.method import MethodSpec, object_method
 from libevrpc.client.router import Router
 from libevrpc.client.stub import Stub
@@ -82,7 +82,8 @@ class RpcClient:
         self._rng = Random()
         if self._balancer_class is None:
             balancer_named(self.settings.balancer, self._rng)  # complain now, not at the first call
-        self._timeout_s = self.settings.timeout_s
+        self.timeout_s = self.settings.timeout_s
+        """Deadline of calls that name none, seconds."""
         self._methods: dict[tuple[str, int], MethodSpec] = {}
         self._closed = False
         self._start_afresh()
@@ -91,8 +92,7 @@ class RpcClient:
     def _start_afresh(self) -> None:
         self._lock = threading.Lock()
         self._loop: EventLoop | None = None
-        self._shape: CallShape | None = None
-        self._routers: dict[str, Router] = {}
+        self._routes: dict[str, tuple[Router, CallShape]] = {}
         self._resolvers: list[Resolver] = []
 
     def after_fork(self) -> None:
@@ -139,7 +139,9 @@ class RpcClient:
         """
         spec = self._object_spec(method, content_type)
         body = encode_arguments(arguments, keywords, content_type)
-        call = self.invocation(spec, body, timeout_s, controller, key, idempotent, waits=True)
+        router, shape = self.route(spec.service, waits=True)
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        call = Invocation(spec, body, router, shape, timeout_s, controller, key, idempotent)
         return spec.parse(call.run().payload)
 
     def future(
@@ -157,8 +159,11 @@ class RpcClient:
         """Start a call of a plain object's method. Arguments as in `call`."""
         spec = self._object_spec(method, content_type)
         body = encode_arguments(arguments, keywords, content_type)
-        call = self.invocation(spec, body, timeout_s, controller, key, idempotent)
-        return call.start(result_of(spec))
+        router, shape = self.route(spec.service)
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        return FutureInvocation(
+            spec, body, router, shape, timeout_s, controller, key, idempotent
+        ).start()
 
     def oneway(
         self,
@@ -174,20 +179,12 @@ class RpcClient:
         """Send a call of a plain object's method and forget it. Arguments as in `call`."""
         spec = self._object_spec(method, content_type)
         body = encode_arguments(arguments, keywords, content_type)
-        self.invocation(spec, body, timeout_s, controller, key, None, waits=True).send_oneway()
+        router, shape = self.route(spec.service, waits=True)
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        Invocation(spec, body, router, shape, timeout_s, controller, key, None).send_oneway()
 
-    def invocation(
-        self,
-        spec: MethodSpec,
-        body: bytes,
-        timeout_s: float | None,
-        controller: ClientController | None,
-        key: bytes | str | None,
-        idempotent: bool | None,
-        *,
-        waits: bool = False,
-    ) -> Invocation:
-        """Prepare one call. For stubs.
+    def route(self, service: str, *, waits: bool = False) -> tuple[Router, CallShape]:
+        """Return where calls of `service` go and what they look like. For stubs.
 
         Raises:
             UsageError: the client is closed, or the call would block a loop thread.
@@ -197,30 +194,18 @@ class RpcClient:
                 "a call that waits would stop the loop it is made on (an inline handler or a"
                 " callback); use .future(...)"
             )
-        router = self._routers.get(spec.service)
-        if router is None:
-            router = self._router_of(spec.service)
-        shape = self._shape
-        assert shape is not None
-        return Invocation(
-            spec,
-            body,
-            router,
-            shape,
-            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
-            key=key.encode() if isinstance(key, str) else key,
-            idempotent=idempotent,
-            controller=controller,
-        )
+        route = self._routes.get(service)
+        return self._make_route(service) if route is None else route
 
     # -- life ---------------------------------------------------------------------------
 
     def endpoints(self, service: str = "") -> tuple[Endpoint, ...]:
         """Return the servers known to offer `service` now; empty before the first call."""
-        router = self._routers.get(service)
-        if router is None and not service and self._routers:
-            router = next(iter(self._routers.values()))
-        return () if router is None else router.endpoints()
+        routes = self._routes
+        route = routes.get(service)
+        if route is None and not service:
+            route = next(iter(routes.values()), None)
+        return () if route is None else route[0].endpoints()
 
     def close(self) -> None:
         """Close the connections; calls in flight fail. Any number of times."""
@@ -228,13 +213,13 @@ class RpcClient:
             if self._closed:
                 return
             self._closed = True
-            routers = list({id(each): each for each in self._routers.values()}.values())
+            routers = {id(router): router for router, _ in self._routes.values()}
             resolvers, self._resolvers = self._resolvers, []
-            self._routers = {}
+            self._routes = {}
             loop, self._loop = self._loop, None
         for resolver in resolvers:
             resolver.close()
-        for router in routers:
+        for router in routers.values():
             router.close("client is closed")
         if loop is not None:
             release_loop()
@@ -261,28 +246,26 @@ class RpcClient:
             self._methods[method, content_type] = spec
         return spec
 
-    def _router_of(self, service: str) -> Router:
-        """Return the router of a service, made when first asked for."""
+    def _make_route(self, service: str) -> tuple[Router, CallShape]:
+        """Make the route of a service when it is first asked for."""
         with self._lock:
             if self._closed:
                 raise UsageError("this client is closed")
-            router = self._routers.get(service)
-            if router is not None:
-                return router
-            fixed = self._target.scheme in ("direct", "list")
-            if fixed and self._routers:  # any service of these servers goes the same way
-                router = next(iter(self._routers.values()))
-                self._routers[service] = router
-                return router
+            route = self._routes.get(service)
+            if route is not None:
+                return route
+            if self._routes and self._target.scheme in ("direct", "list"):
+                route = next(iter(self._routes.values()))  # the same servers, whatever is asked
+                self._routes[service] = route
+                return route
             if self._loop is None:
                 self._loop = acquire_loop()
-                self._shape = self._make_shape(self._loop)
-            router = self._make_router(self._loop)
+            route = self._make_router(self._loop), self._make_shape(self._loop)
             resolver = open_resolver(self._target, self._target.path or service, self.settings)
             self._resolvers.append(resolver)
-            resolver.start(router.update)
-            self._routers[service] = router
-            return router
+            resolver.start(route[0].update)
+            self._routes[service] = route
+            return route
 
     def _make_router(self, loop: EventLoop) -> Router:
         settings = self.settings

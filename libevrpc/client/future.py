@@ -22,14 +22,13 @@ class CallFuture:
     the call is done already; they must not block. They may start further calls.
     """
 
-    __slots__ = ("_callbacks", "_cancel", "_done", "_error", "_value")
+    # Defaults stand in the class: a call sets what differs, which is little for most.
+    _done = False
+    _error: EvrpcError | None = None
+    _value: Any = None
 
-    def __init__(self, cancel: Callable[[], bool] | None = None) -> None:
+    def __init__(self) -> None:
         self._callbacks: list[Callable[[CallFuture], object]] = []
-        self._cancel = cancel
-        self._done = False
-        self._error: EvrpcError | None = None
-        self._value: Any = None
 
     def done(self) -> bool:
         """True once there is a result or an error."""
@@ -63,7 +62,7 @@ class CallFuture:
 
     def cancel(self) -> bool:
         """Give the call up; a server of ours is told. False: it is done already."""
-        return not self._done and self._cancel is not None and self._cancel()
+        return not self._done and self._give_up()
 
     def cancelled(self) -> bool:
         """True if the call ended by `cancel`."""
@@ -72,19 +71,21 @@ class CallFuture:
 
     # -- for the client -----------------------------------------------------------------
 
-    def set_result(self, value: Any) -> None:
-        """End with a response. The client, once."""
+    def _give_up(self) -> bool:
+        """Cancel what is on its way; False if nothing is."""
+        return False
+
+    def _succeed(self, value: Any) -> None:
+        """End with a response. Once."""
         self._value = value
-        self._finish()
-
-    def set_error(self, error: EvrpcError) -> None:
-        """End with an error. The client, once."""
-        self._error = error
-        self._finish()
-
-    def _finish(self) -> None:
         self._done = True
-        self._cancel = None
+        if self._callbacks:
+            self._run_callbacks()
+
+    def _end_badly(self, error: EvrpcError) -> None:
+        """End with an error. Once."""
+        self._error = error
+        self._done = True
         if self._callbacks:
             self._run_callbacks()
 

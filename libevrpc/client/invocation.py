@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
-from typing import Any
+from time import monotonic
 
 from libevrpc.channel.call import CallFailure, ClientCall
 from libevrpc.channel.channel import Channel
@@ -14,7 +13,6 @@ from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
 from libevrpc.client.method import MethodSpec
 from libevrpc.client.router import Router
-from libevrpc.clock import monotonic_s
 from libevrpc.core.compress import compress, decompress
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.hello import HELLO_FIELD, ONEWAY_FIELD
@@ -23,13 +21,28 @@ from libevrpc.core.retry import GiveUp, Retry
 from libevrpc.errors import Errno, RpcError, StatusCode
 from libevrpc.loop.eventloop import EventLoop
 
-__all__ = ["CallShape", "Invocation"]
+__all__ = ["CallShape", "FutureInvocation", "Invocation"]
 
 
 class CallShape:
-    """What a client's calls have in common. Immutable, any thread."""
+    """What a client's calls have in common. Immutable, any thread.
 
-    __slots__ = ("checksum", "compress_type", "hello_field", "inflated_bytes_max", "loop")
+    Attributes:
+        loop: the background loop.
+        hello_field: what the first request of a connection says of us.
+        compress_type, checksum: how requests are sent unless a controller says otherwise.
+        usual: requests need nothing but the method, the deadline and the body.
+        inflated_bytes_max: longest reply after decompression.
+    """
+
+    __slots__ = (
+        "checksum",
+        "compress_type",
+        "hello_field",
+        "inflated_bytes_max",
+        "loop",
+        "usual",
+    )
 
     def __init__(
         self,
@@ -44,32 +57,30 @@ class CallShape:
         self.hello_field = hello_field
         self.compress_type = compress_type
         self.checksum = checksum
+        self.usual = not compress_type and not checksum
         self.inflated_bytes_max = inflated_bytes_max
 
 
 class Invocation:
-    """A call with its deadline, its tries and where they went. One thread at a time."""
+    """A call with its deadline, its tries and where they went. One thread at a time.
 
-    __slots__ = (
-        "_call",
-        "_cancelled",
-        "_connection",
-        "_controller",
-        "_deadline_s",
-        "_endpoint",
-        "_future",
-        "_idempotent",
-        "_key",
-        "_payload",
-        "_retries",
-        "_router",
-        "_shape",
-        "_spec",
-        "_started_s",
-        "_timeout_ms",
-        "_tried",
-        "_try_s",
-    )
+    Args:
+        spec: what is called.
+        payload: the request's bytes.
+        router: where it may go.
+        shape: what all calls of the client have in common.
+        timeout_s: deadline from now, retries included.
+        controller: the caller's; None is the fast way.
+        key: sends equal keys to the same server.
+        idempotent: None: what the method says.
+    """
+
+    # Defaults stand in the class: a call sets what differs, which is little for most.
+    _retries = 0
+    _tried: tuple[Endpoint, ...] = ()
+    _controller: ClientController | None = None
+    _key: bytes | None = None
+    _endpoint: Endpoint | None = None
 
     def __init__(
         self,
@@ -77,31 +88,24 @@ class Invocation:
         payload: bytes,
         router: Router,
         shape: CallShape,
-        *,
         timeout_s: float,
-        key: bytes | None,
-        idempotent: bool | None,
         controller: ClientController | None,
+        key: bytes | str | None,
+        idempotent: bool | None,
     ) -> None:
         self._spec = spec
         self._router = router
         self._shape = shape
-        self._key = key
+        self._started_s = self._try_s = now_s = monotonic()
+        self._timeout_s = timeout_s
+        self._deadline_s = now_s + timeout_s
         self._idempotent = spec.idempotent if idempotent is None else idempotent
-        self._controller = controller
-        self._started_s = self._try_s = monotonic_s()
-        self._timeout_ms = max(1, int(timeout_s * 1000.0))
-        self._deadline_s = self._started_s + timeout_s
-        self._retries = 0
-        self._tried: tuple[Endpoint, ...] = ()
-        self._endpoint: Endpoint | None = None
-        self._connection: Connection | None = None
-        self._call: ClientCall | None = None
-        self._future: CallFuture | None = None
-        self._cancelled = False
+        if key is not None:
+            self._key = key.encode() if isinstance(key, str) else key
         compress_type = shape.compress_type
         if controller is not None:
             controller.reset()
+            self._controller = controller
             compress_type = controller.compress_type or compress_type
         self._payload = compress(compress_type, payload) if compress_type else payload
 
@@ -154,124 +158,74 @@ class Invocation:
 
     def _await_endpoint(self) -> None:
         """Block until the registry names an endpoint."""
-        if not self._router.known.wait(self._deadline_s - monotonic_s()):
+        if not self._router.known.wait(self._deadline_s - monotonic()):
             raise self._fail(_nobody(self._spec))
-
-    # -- driven by the background loop --------------------------------------------------
-
-    def start(self, finish: Callable[[CallFuture, Reply], object]) -> CallFuture:
-        """Begin to call; `finish` turns the successful reply into the future's result."""
-        future = self._future = CallFuture(self._cancel)
-
-        def done(call: ClientCall) -> None:
-            outcome = self._judge(call)
-            if isinstance(outcome, Reply):
-                finish(future, outcome)
-            elif isinstance(outcome, RpcError):
-                future.set_error(outcome)
-            elif outcome.delay_s:
-                self._shape.loop.call_at(monotonic_s() + outcome.delay_s, launch)
-            else:
-                launch()
-
-        def launch() -> None:
-            if self._cancelled:
-                future.set_error(RpcError(StatusCode.CANCELLED, "cancelled by the caller"))
-                return
-            channel = self._next_channel()
-            if channel is None:
-                self._wait_in_background(launch)
-                return
-            connection = self._connection = channel.connection()
-            call = self._call = ClientCall(connection.next_id(), self._deadline_s, done)
-            connection.start(call, self._frame(connection, call.correlation_id))
-
-        launch()
-        return future
-
-    def _wait_in_background(self, launch: Callable[[], object]) -> None:
-        """Launch once the registry names an endpoint, or fail at the deadline."""
-        pending = [launch]
-
-        def known() -> None:
-            if pending:
-                self._shape.loop.post(lambda: pending and pending.pop()())
-
-        def too_late() -> None:
-            if pending:
-                pending.clear()
-                assert self._future is not None
-                self._future.set_error(self._fail(_nobody(self._spec)))
-
-        loop = self._shape.loop
-        loop.post(lambda: loop.call_at(self._deadline_s, too_late))
-        self._router.when_known(known)
-
-    def _cancel(self) -> bool:
-        self._cancelled = True
-        connection, call = self._connection, self._call
-        return connection is not None and call is not None and connection.cancel(call)
 
     # -- one try ------------------------------------------------------------------------
 
     def _next_channel(self) -> Channel | None:
-        now_s = monotonic_s() if self._retries else self._started_s
+        now_s = monotonic() if self._retries else self._started_s
         picked = self._router.pick(self._key, self._tried, now_s)
         if picked is None:
             return None
-        self._endpoint = picked[0]
+        self._endpoint, channel = picked
         self._try_s = now_s
-        return picked[1]
+        return channel
 
     def _frame(
         self, connection: Connection, call_id: int, fields: dict[str, str] | None = None
     ) -> bytes:
-        timeout_ms = self._timeout_ms
+        spec = self._spec
+        timeout_ms = int(self._timeout_s * 1000.0) or 1
         if self._retries:
-            left_s = self._deadline_s - monotonic_s()
-            timeout_ms = max(1, math.ceil(left_s * 1000.0))
+            timeout_ms = max(1, math.ceil((self._deadline_s - monotonic()) * 1000.0))
+        shape = self._shape
+        controller = self._controller
         if connection.greet:
             connection.greet = False
-            fields = {**(fields or {}), HELLO_FIELD: self._shape.hello_field}
-        controller = self._controller
-        shape = self._shape
-        if controller is None:
-            return self._spec.encoder.encode(
-                call_id,
-                self._payload,
-                timeout_ms=timeout_ms,
-                content_type=self._spec.content_type,
-                compress_type=shape.compress_type,
-                user_fields=fields,
-                checksum=shape.checksum,
-            )
-        if controller.metadata:
-            fields = {**controller.metadata, **(fields or {})}
-        return self._spec.encoder.encode(
+            fields = {**(fields or {}), HELLO_FIELD: shape.hello_field}
+        elif fields is None and controller is None and shape.usual and not spec.content_type:
+            return spec.encoder.encode_usual(call_id, self._payload, timeout_ms)
+        attachment, compress_type, log_id = b"", shape.compress_type, 0
+        if controller is not None:
+            attachment, log_id = controller.attachment, controller.log_id
+            compress_type = controller.compress_type or compress_type
+            if controller.metadata:
+                fields = {**controller.metadata, **(fields or {})}
+        return spec.encoder.encode(
             call_id,
             self._payload,
             timeout_ms=timeout_ms,
-            content_type=self._spec.content_type,
-            attachment=controller.attachment,
-            compress_type=controller.compress_type or shape.compress_type,
+            content_type=spec.content_type,
+            attachment=attachment,
+            compress_type=compress_type,
             user_fields=fields,
-            log_id=controller.log_id,
+            log_id=log_id,
             checksum=shape.checksum,
         )
 
     def _judge(self, call: ClientCall) -> Reply | RpcError | Retry:
         """Say what a finished try means: the reply, the error to raise, or another try."""
         failure = call.failure
-        now_s = monotonic_s()
+        reply = call.reply
+        router = self._router
+        if (
+            failure is None
+            and reply is not None
+            and not router.balances
+            and self._controller is None
+            and not (reply.error_code or reply.compress_type)
+        ):
+            return reply  # with one server there is nothing to count
+        now_s = monotonic()
         if failure is not None:
             return self._after_failure(failure, now_s)
-        reply = call.reply
         assert reply is not None
         assert self._endpoint is not None
         if reply.error_code:
             error = RpcError.from_errno(reply.error_code, reply.error_text, reply.user_fields)
             return self._after_error(error, True, now_s, error.errno == Errno.STOPPING)
-        self._router.succeeded(self._endpoint, now_s, now_s - self._try_s)
+        router.succeeded(self._endpoint, now_s, now_s - self._try_s)
         if reply.compress_type:
             try:
                 reply.payload = decompress(
@@ -316,7 +270,7 @@ class Invocation:
     def _fail(self, error: RpcError) -> RpcError:
         controller = self._controller
         if controller is not None:
-            self._note_end(controller, monotonic_s())
+            self._note_end(controller, monotonic())
             controller.note_error(error)
         return error
 
@@ -326,20 +280,88 @@ class Invocation:
         controller.latency_s = now_s - self._started_s
 
 
+class FutureInvocation(Invocation, CallFuture):
+    """A call that the background loop drives, and at once the future its caller holds."""
+
+    _connection: Connection | None = None
+    _call: ClientCall | None = None
+    _given_up = False
+
+    def __init__(
+        self,
+        spec: MethodSpec,
+        payload: bytes,
+        router: Router,
+        shape: CallShape,
+        timeout_s: float,
+        controller: ClientController | None,
+        key: bytes | str | None,
+        idempotent: bool | None,
+    ) -> None:
+        CallFuture.__init__(self)
+        Invocation.__init__(
+            self, spec, payload, router, shape, timeout_s, controller, key, idempotent
+        )
+
+    def start(self) -> CallFuture:
+        """Begin to call. The caller's thread, once."""
+        self._launch()
+        return self
+
+    def _launch(self) -> None:
+        """Begin a try. The caller's thread at first, the loop's later."""
+        if self._given_up:
+            self._end_badly(RpcError(StatusCode.CANCELLED, "cancelled by the caller"))
+            return
+        channel = self._next_channel()
+        if channel is None:
+            self._wait_for_endpoint()
+            return
+        self._connection = connection = channel.connection()
+        self._call = call = ClientCall(connection.next_id(), self._deadline_s, self._on_done)
+        connection.start(call, self._frame(connection, call.correlation_id))
+
+    def _on_done(self, call: ClientCall) -> None:
+        """Take the end of a try. Loop thread."""
+        self._call = None  # it refers to us
+        outcome = self._judge(call)
+        if outcome.__class__ is Reply:
+            try:
+                value = self._spec.parse(outcome.payload)
+            except RpcError as exc:
+                self._end_badly(exc)
+                return
+            self._succeed(value)
+        elif isinstance(outcome, RpcError):
+            self._end_badly(outcome)
+        elif isinstance(outcome, Retry) and outcome.delay_s:
+            self._shape.loop.call_at(monotonic() + outcome.delay_s, self._launch)
+        else:
+            self._launch()
+
+    def _wait_for_endpoint(self) -> None:
+        """Launch once the registry names an endpoint, or fail at the deadline."""
+        loop = self._shape.loop
+        waiting = [self._launch]
+
+        def known() -> None:
+            if waiting:
+                waiting.pop()()
+
+        def too_late() -> None:
+            if waiting:
+                waiting.clear()
+                self._end_badly(self._fail(_nobody(self._spec)))
+
+        loop.post(lambda: loop.call_at(self._deadline_s, too_late))
+        self._router.when_known(lambda: loop.post(known))
+
+    def _give_up(self) -> bool:
+        self._given_up = True
+        connection, call = self._connection, self._call
+        return connection is not None and call is not None and connection.cancel(call)
+
+
 def _nobody(spec: MethodSpec) -> RpcError:
     text = f"no server of {spec.service} is known"
     return RpcError(StatusCode.UNAVAILABLE, text, errno=Errno.FAILED_SOCKET)
-
-
-def result_of(spec: MethodSpec) -> Callable[[CallFuture, Reply], Any]:
-    """Return what completes a future of `spec`: parses the reply, or fails."""
-
-    def finish(future: CallFuture, reply: Reply) -> None:
-        try:
-            value = spec.parse(reply.payload)
-        except RpcError as exc:
-            future.set_error(exc)
-            return
-        future.set_result(value)
-
-    return finish

@@ -61,6 +61,7 @@ class Router:
         "_rng",
         "_sole",
         "_waiters",
+        "balances",
         "known",
     )
 
@@ -76,6 +77,8 @@ class Router:
         balancer.probe_by_calls = False  # a frozen server would swallow the call
         self.known = threading.Event()
         """Set while there is an endpoint to call."""
+        self.balances = True
+        """False while there is exactly one endpoint: nothing to choose, nothing to count."""
         self._balancer = balancer
         self._budget = budget
         self._policy = policy
@@ -97,7 +100,8 @@ class Router:
             present = {endpoint.address for endpoint in endpoints.endpoints}
             gone = [self._channels.pop(a) for a in list(self._channels) if a not in present]
             self._sole = None
-            if len(endpoints.endpoints) == 1:
+            self.balances = len(endpoints.endpoints) != 1
+            if not self.balances:
                 endpoint = endpoints.endpoints[0]
                 self._sole = (endpoint, self._channel(endpoint))
             waiters: list[Callable[[], object]] = []

@@ -9,7 +9,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
-from libevrpc.client.invocation import result_of
+from libevrpc.client.invocation import FutureInvocation, Invocation
 from libevrpc.client.method import protobuf_method
 from libevrpc.core.protobufs import message_class
 from libevrpc.errors import UsageError
@@ -30,13 +30,12 @@ class StubMethod:
         idempotent: executing twice does no harm; what the .proto says if None.
     """
 
-    __slots__ = ("_client", "_finish", "_request_class", "spec")
+    __slots__ = ("_client", "_request_class", "spec")
 
     def __init__(self, client: RpcClient, descriptor: MethodDescriptor) -> None:
         self.spec = protobuf_method(descriptor)
         self._client = client
         self._request_class = message_class(descriptor.input_type)
-        self._finish = result_of(self.spec)
 
     def __call__(
         self,
@@ -53,8 +52,17 @@ class StubMethod:
             RpcError: the call failed.
             UsageError: not a request of this method, or called on a loop thread.
         """
-        call = self._client.invocation(
-            self.spec, self._body(request), timeout_s, controller, key, idempotent, waits=True
+        client = self._client
+        router, shape = client.route(self.spec.service, waits=True)
+        call = Invocation(
+            self.spec,
+            self._body(request),
+            router,
+            shape,
+            client.timeout_s if timeout_s is None else timeout_s,
+            controller,
+            key,
+            idempotent,
         )
         return self.spec.parse(call.run().payload)
 
@@ -72,10 +80,18 @@ class StubMethod:
         Raises:
             UsageError: not a request of this method.
         """
-        call = self._client.invocation(
-            self.spec, self._body(request), timeout_s, controller, key, idempotent
-        )
-        return call.start(self._finish)
+        client = self._client
+        router, shape = client.route(self.spec.service)
+        return FutureInvocation(
+            self.spec,
+            self._body(request),
+            router,
+            shape,
+            client.timeout_s if timeout_s is None else timeout_s,
+            controller,
+            key,
+            idempotent,
+        ).start()
 
     def oneway(
         self,
@@ -91,10 +107,18 @@ class StubMethod:
             RpcError: it could not be sent.
             UsageError: not a request of this method, or called on a loop thread.
         """
-        call = self._client.invocation(
-            self.spec, self._body(request), timeout_s, controller, key, None, waits=True
-        )
-        call.send_oneway()
+        client = self._client
+        router, shape = client.route(self.spec.service, waits=True)
+        Invocation(
+            self.spec,
+            self._body(request),
+            router,
+            shape,
+            client.timeout_s if timeout_s is None else timeout_s,
+            controller,
+            key,
+            None,
+        ).send_oneway()
 
     def _body(self, request: Any) -> bytes:
         if request.__class__ is not self._request_class:

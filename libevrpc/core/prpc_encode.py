@@ -55,6 +55,10 @@ class RequestEncoder:
                 log_id=log_id,
                 checksum=checksum,
             )
+        return self.encode_usual(correlation_id, payload, timeout_ms)
+
+    def encode_usual(self, correlation_id: int, payload: bytes, timeout_ms: int) -> bytes:
+        """Return the frame of a request with nothing but method, time-out and body."""
         prefix = self._prefixes.get(timeout_ms)
         if prefix is None:
             prefix = self._prefix(timeout_ms)

@@ -27,8 +27,8 @@ from libevrpc.core.timers import Timer
 from libevrpc.errors import Errno, RpcError, status_of
 from libevrpc.loop.transport import Transport
 from libevrpc.server.calls import ServerCall
-from libevrpc.server.execute import execute
-from libevrpc.server.methods import MethodEntry
+from libevrpc.server.execute import execute, run_direct
+from libevrpc.server.methods import Handling, MethodEntry
 
 if TYPE_CHECKING:
     from libevrpc.server.shard import Shard
@@ -147,33 +147,42 @@ class Session:
             text = f"{self.limits.calls_max} calls are in flight on this connection already"
             self._turn_down(request, Errno.LIMIT, text)
             return
+        shard.admitted += 1
+        if entry.inline:
+            self._run_inline(request, entry, now_s)
+            return
+        call = self._new_call(request, entry, now_s, self.posted_order + 1)
+        self.posted_order += 1
+        shard.batch.append(call)
+
+    def _new_call(
+        self, request: Request, entry: MethodEntry, now_s: float, order: int
+    ) -> ServerCall:
         limit_s = self.limits.call_timeout_max_s
         timeout_ms = request.timeout_ms
-        if timeout_ms > 0 and timeout_ms < limit_s * 1000.0:
+        if 0 < timeout_ms < limit_s * 1000.0:
             limit_s = timeout_ms / 1000.0
-        shard.admitted += 1
         deadline_s = now_s + limit_s
         if deadline_s < self._sweep_at_s:
             self._arm_sweep(deadline_s)
-        if entry.inline:
-            call = ServerCall(self, request, entry, deadline_s, 0)
-            self.in_flight[call] = None
-            self._run_inline(call)
-        else:
-            self.posted_order = order = self.posted_order + 1
-            call = ServerCall(self, request, entry, deadline_s, order)
-            self.in_flight[call] = None
-            shard.batch.append(call)
+        call = ServerCall(self, request, entry, deadline_s, order)
+        self.in_flight[call] = None
+        return call
 
-    def _run_inline(self, call: ServerCall) -> None:
+    def _run_inline(self, request: Request, entry: MethodEntry, now_s: float) -> None:
         started_s = perf_counter()
-        execute(call)
+        if entry.handling is Handling.REQUEST:
+            frame = run_direct(self, entry, request)
+            if request.user_fields is None or ONEWAY_FIELD not in request.user_fields:
+                self._put(frame)
+        else:
+            execute(self._new_call(request, entry, now_s, 0))
         took_s = perf_counter() - started_s
         if took_s > self.limits.inline_warn_s:
             log.warning(
                 "inline handler held its loop method=%s.%s ms=%.1f",
-                call.entry.service,
-                call.entry.method,
+                entry.service,
+                entry.method,
                 took_s * 1000.0,
             )
 
