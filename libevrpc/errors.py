@@ -197,7 +197,7 @@ class RpcError(EvrpcError):
         """Build the error for a wire number; `grpc-status` in `details` refines the status."""
         code = status_of(errno)
         told = (details or {}).get("grpc-status", "")
-        if told.isdecimal() and 0 < int(told) <= StatusCode.UNAUTHENTICATED:
+        if told.isdecimal() and len(told) <= 2 and 0 < int(told) <= StatusCode.UNAUTHENTICATED:
             code = StatusCode(int(told))
         return cls(code, text, errno=errno, details=details)
 
