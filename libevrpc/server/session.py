@@ -21,9 +21,10 @@ from libevrpc.core.hello import (
     Hello,
     read_hello,
 )
-from libevrpc.core.prpc import BadRequest, Broken, Dropped, PrpcDecoder, Request, WireLimits
+from libevrpc.core.prpc import BadRequest, Broken, Dropped, Request, WireLimits
 from libevrpc.core.prpc_encode import encode_error, encode_reply
 from libevrpc.core.timers import Timer
+from libevrpc.core.wires import WireSwitch
 from libevrpc.errors import Errno, RpcError, status_of
 from libevrpc.loop.transport import Transport
 from libevrpc.server.calls import ServerCall
@@ -94,7 +95,7 @@ class Session:
         self.started_order = 0
         self._shard = shard
         self._transport = transport
-        self._decoder = PrpcDecoder("server", limits.wire)
+        self._decoder = WireSwitch(limits.wire)
         self._timers = ConnectionTimers(limits.timers, shard.loop.now_s)
         self._sweep_at_s = _NEVER_S
         self._sweeper: Timer | None = None
@@ -115,14 +116,20 @@ class Session:
         timers = self._timers
         timers.last_read_s = now_s
         frames = self._inline_frames = []
+        broken: Broken | None = None
         for event in self._decoder.receive_data(data):
             if type(event) is Request:
                 self._admit(event, now_s)
+            elif type(event) is Broken:
+                broken = event
             else:
                 self._other_event(event)
         self._inline_frames = None
         if frames:
             self._transport.send(frames[0] if len(frames) == 1 else b"".join(frames))
+        if broken is not None:
+            log.warning("closing peer=%s: %s", self.peer, broken.error)
+            self._transport.close(str(broken.error))
         if not self._decoder.partial:
             timers.partial_since_s = None
         elif timers.partial_since_s is None:
@@ -193,9 +200,6 @@ class Session:
                 self._send_error(correlation_id, errno, text)
             case Dropped(reason):
                 log.warning("frame dropped peer=%s reason=%s", self.peer, reason)
-            case Broken(error):
-                log.warning("closing peer=%s: %s", self.peer, error)
-                self._transport.close(str(error))
             case _:
                 raise AssertionError(f"a server decoder made {event!r}")
 
