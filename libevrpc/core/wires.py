@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Final, Protocol
 
 from libevrpc.core.prpc import MAGIC, MAGIC_BYTES, PrpcDecoder
-from libevrpc.core.prpc_events import Event, WireLimits
+from libevrpc.core.prpc_events import Broken, Event, WireLimits
 from libevrpc.errors import ProtocolError
 
 __all__ = ["PROBE_BYTES_MAX", "Probe", "Wire", "WireReader", "WireSwitch"]
@@ -45,12 +45,9 @@ class WireReader(Protocol):
         """Take what arrived: at least one byte, and all there is of its own messages.
 
         Returns:
-            The events; and what lies behind the last message, possibly nothing, if the
-            next message may be another wire's. None in the middle of a message, and
-            always from a sticky wire.
-
-        Raises:
-            ProtocolError: the stream cannot be read any further.
+            The events, the last one `Broken` if the stream cannot be read any further; and
+            what lies behind the last message, possibly nothing, if the next message may be
+            another wire's. None in the middle of a message, and always from a sticky wire.
         """
 
 
@@ -105,7 +102,7 @@ class WireSwitch(PrpcDecoder):
         return len(self._head) or super().buffered_bytes
 
     def _resume(self, data: bytes, events: list[Event]) -> bytes:
-        if self._broken:
+        if self._broken or not data:
             return b""
         if self._reader is not None:
             return self._read(self._reader, data, events)
@@ -127,17 +124,16 @@ class WireSwitch(PrpcDecoder):
         for wire in self._wires:
             if wire.sticky and not self._fresh:
                 continue
-            match wire.probe(rest[:PROBE_BYTES_MAX]):
-                case Probe.YES:
-                    return self._read(self._opened(wire), rest, events)
-                case Probe.MORE:
-                    undecided = True
-                case Probe.NO:
-                    pass
+            answer = wire.probe(rest[:PROBE_BYTES_MAX])
+            if answer is Probe.YES:
+                return self._read(self._opened(wire), rest, events)
+            undecided = undecided or answer is Probe.MORE
         if undecided and len(rest) < PROBE_BYTES_MAX:
             self._head = rest
             self._held = True
             return b""
+        if not self._wires:
+            return super()._foreign(rest, events)
         names = ", ".join(("PRPC", *(wire.name for wire in self._wires)))
         raise ProtocolError(f"message begins with {rest[:MAGIC_BYTES]!r}, as none of {names} does")
 
@@ -151,7 +147,13 @@ class WireSwitch(PrpcDecoder):
     def _read(self, reader: WireReader, data: bytes, events: list[Event]) -> bytes:
         """Let `reader` read on; returns what may be another wire's."""
         found, rest = reader.receive(data)
+        assert rest is None or len(rest) < len(data), "a wire took nothing of its own message"
         events += found
+        if found and type(found[-1]) is Broken:
+            self._broken = self._held = True
+            self._reader = None
+            self._readers.clear()
+            return b""
         self._reader = reader if rest is None else None
         self._held = rest is None
         return rest or b""
