@@ -1,4 +1,4 @@
-"""The seam of one port: PRPC beside a sticky and an alternating toy wire."""
+"""Several protocols on one port: who reads which message, and what it costs PRPC."""
 
 from __future__ import annotations
 
@@ -6,245 +6,164 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libevrpc.core.prpc import Broken, Dropped, Event, PrpcDecoder
-from libevrpc.core.prpc_encode import encode_request
+from libevrpc.core.prpc import Dropped, Event, WireLimits
 from libevrpc.core.wires import PROBE_BYTES_MAX, Probe, Wire, WireSwitch
 from libevrpc.errors import ProtocolError
-from unit_test.core.prpc_frames import CUTS, SMALL, cut, decode, feed, frame
+from unit_test.core.prpc_frames import CUTS, SMALL, call, cut, decode, feed, field, frame, plain
 
-PRPC = encode_request("a.B", "C", 7, b"body", timeout_ms=5)
-OTHER = encode_request("x.Y", "Z", 8, b"more", timeout_ms=0, attachment=b"raw")
+PRPC = frame(call() + field(4, 7), b"body")
 [REQUEST] = decode("server", PRPC)
-[OTHER_REQUEST] = decode("server", OTHER)
 
 
-class Counted:
-    """Reads `toy:5;hello`: a message is `Dropped(its body)`, and other wires may follow."""
+class LineReader:
+    """Reads lines; each becomes an event. `!` breaks it."""
 
-    def __init__(self) -> None:
-        self._data = b""
+    def __init__(self, name: str, sticky: bool) -> None:
+        self.name = name
+        self.sticky = sticky
+        self.held = b""
 
     @property
     def partial(self) -> bool:
-        return bool(self._data)
+        return bool(self.held)
 
     @property
     def buffered_bytes(self) -> int:
-        return len(self._data)
+        return len(self.held)
 
     def receive(self, data: bytes) -> tuple[list[Event], bytes | None]:
-        self._data += data
         events: list[Event] = []
-        while probe_counted(self._data[:PROBE_BYTES_MAX]) is Probe.YES:
-            head, _, rest = self._data[4:].partition(b";")
-            if len(rest) < int(head):
-                return events, None
-            events.append(Dropped(rest[: int(head)].decode()))
-            self._data = rest[int(head) :]
-            if events[-1] == Dropped("die"):
-                return [*events, Broken(ProtocolError("died"))], b""
-        left, self._data = self._data, b""
-        return events, left
+        data, self.held = self.held + data, b""
+        while True:
+            line, end, data = data.partition(b"\n")
+            if b"!" in line:
+                raise ProtocolError(f"{self.name} broke")
+            if not end:
+                self.held = line
+                return events, None if line or self.sticky else b""
+            events.append(Dropped(f"{self.name}:{line.decode('latin-1')}"))
+            if not self.sticky:
+                return events, data
 
 
-class Lines:
-    """Reads lines for ever: each is `Dropped(its text)`."""
+def wire(name: str, start: bytes, *, sticky: bool = False) -> Wire:
+    def probe(head: bytes) -> Probe:
+        if head.startswith(start):
+            return Probe.YES
+        return Probe.MORE if start.startswith(head) else Probe.NO
 
-    def __init__(self) -> None:
-        self._data = b""
-
-    @property
-    def partial(self) -> bool:
-        return bool(self._data)
-
-    @property
-    def buffered_bytes(self) -> int:
-        return len(self._data)
-
-    def receive(self, data: bytes) -> tuple[list[Event], bytes | None]:
-        *lines, self._data = (self._data + data).split(b"\n")
-        return [Dropped(line.decode("latin-1")) for line in lines], None
+    return Wire(name, sticky, probe, lambda: LineReader(name, sticky))
 
 
-def probe_counted(head: bytes) -> Probe:
-    """Tell only by the first semicolon."""
-    if not head.startswith(b"toy:"):
-        return Probe.NO
-    number, colon, _ = head[4:].partition(b";")
-    if colon:
-        return Probe.YES if number.isdigit() else Probe.NO
-    return Probe.MORE if number.isdigit() or not number else Probe.NO
-
-
-def probe_lines(head: bytes) -> Probe:
-    return Probe.YES if head.startswith(b"{") else Probe.NO
-
-
-COUNTED = Wire("counted", False, probe_counted, Counted)
-LINES = Wire("lines", True, probe_lines, Lines)
+WIRES = (wire("line", b"LINE"), wire("long", b"LONGER:"), wire("keep", b"KEEP:", sticky=True))
 
 
 def switch() -> WireSwitch:
-    return WireSwitch(SMALL, (LINES, COUNTED))
+    return WireSwitch(SMALL, WIRES)
 
 
-def toy(body: bytes) -> bytes:
-    return b"toy:%d;%b" % (len(body), body)
+def line(text: str) -> tuple[object, ...]:
+    return plain(Dropped(text))
 
 
-def dropped(text: str) -> tuple[object, ...]:
-    return ("Dropped", text)
+def test_wires_alternate_at_message_boundaries() -> None:
+    data = b"LINE1\n" + PRPC + PRPC + b"LONGER:2\n" + b"LINE3\n" + PRPC
+    wanted = [line("line:LINE1"), REQUEST, REQUEST, line("long:LONGER:2"), line("line:LINE3")]
+    assert feed(switch(), [data]) == [*wanted, REQUEST]
+    assert feed(switch(), [bytes((each,)) for each in data]) == [*wanted, REQUEST]
 
 
-STREAMS = {
-    "prpc alone": (PRPC + OTHER, [REQUEST, OTHER_REQUEST]),
-    "alternating": (
-        PRPC + toy(b"one") + toy(b"two") + OTHER + PRPC + toy(b"PRPC"),
-        [REQUEST, dropped("one"), dropped("two"), OTHER_REQUEST, REQUEST, dropped("PRPC")],
-    ),
-    "alternating first": (toy(b"") + PRPC + toy(b"x"), [dropped(""), REQUEST, dropped("x")]),
-    "sticky": (
-        b'{"a":1}\nPRPC\ntoy:1;\n',
-        [dropped('{"a":1}'), dropped("PRPC"), dropped("toy:1;")],
-    ),
-    "dropped frame, then a toy": (
-        b"PRPC" + b"\0\0\0\x05" + b"\0\0\0\x09" + b"12345" + toy(b"x"),
-        [dropped("meta of 9 bytes in a body of 5"), dropped("x")],
-    ),
-    "broken toy": (
-        PRPC + toy(b"last") + toy(b"die") + PRPC,
-        [REQUEST, dropped("last"), dropped("die"), ("Broken", "ProtocolError", "died")],
-    ),
-    "sticky too late": (
-        PRPC + b'{"a":1}\n',
-        [
-            REQUEST,
-            (
-                "Broken",
-                "ProtocolError",
-                "message begins with b'{\"a\"', as none of PRPC, lines, counted does",
-            ),
-        ],
-    ),
-    "nobody's": (
-        b"\xde\xad\xbe\xef" + PRPC,
-        [
-            (
-                "Broken",
-                "ProtocolError",
-                r"message begins with b'\xde\xad\xbe\xef', as none of PRPC, lines, counted does",
-            )
-        ],
-    ),
-    "undecided, then nobody's": (
-        PRPC + b"toy:12x;",
-        [
-            REQUEST,
-            (
-                "Broken",
-                "ProtocolError",
-                "message begins with b'toy:', as none of PRPC, lines, counted does",
-            ),
-        ],
-    ),
-}
-EACH = pytest.mark.parametrize("name", STREAMS)
+DROPPED = b"PRPC" + b"\0\0\0\x05" + b"\0\0\0\x09" + b"12345"
+WHOLE = [PRPC, DROPPED, b"LINE1\n", b"LONGER:2\n", b"KEEP:3\n", b"LINE!\n"]
+MESSAGES = st.sampled_from([*WHOLE, b"LO", b"PRPC", b"LINE", b"what", b"\n"])
 
 
-@EACH
-def test_stream_in_one_piece(name: str) -> None:
-    data, events = STREAMS[name]
-    assert feed(switch(), [data]) == events
-
-
-@EACH
-def test_stream_byte_by_byte(name: str) -> None:
-    data, events = STREAMS[name]
-    assert feed(switch(), [bytes((each,)) for each in data]) == events
-
-
-@EACH
-def test_stream_split_at_every_byte(name: str) -> None:
-    data, events = STREAMS[name]
-    for at in range(len(data) + 1):
-        assert feed(switch(), [data[:at], b"", data[at:], b""]) == events, at
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.sampled_from([PRPC, OTHER, toy(b"x"), toy(b"die"), b"{\n", b"toy:", b"PR"])), CUTS
-)
-def test_any_cut_of_any_wires_gives_the_same_events(pieces: list[bytes], at: list[int]) -> None:
-    data = b"".join(pieces)
-    assert feed(switch(), cut(data, at)) == feed(switch(), [data])
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.sampled_from([PRPC, OTHER, frame(b"\xff"), b"junk", b"P"]) | st.binary(max_size=9)),
-    CUTS,
-)
-def test_without_further_wires_it_is_the_plain_decoder(pieces: list[bytes], at: list[int]) -> None:
-    chunks = cut(b"".join(pieces), at)
-    alone, plain = WireSwitch(SMALL), PrpcDecoder("server", SMALL)
-    for chunk in chunks:
-        assert feed(alone, [chunk]) == feed(plain, [chunk])
-        assert (alone.partial, alone.buffered_bytes) == (plain.partial, plain.buffered_bytes)
-
-
-def test_undecided_for_too_long_is_no() -> None:
+@settings(max_examples=400, deadline=None)
+@given(st.lists(MESSAGES, max_size=7).map(b"".join), CUTS)
+def test_any_cut_gives_the_same_events(data: bytes, at: list[int]) -> None:
     decoder = switch()
-    head = b"toy:" + b"1" * (PROBE_BYTES_MAX - 5)
-    assert decoder.receive_data(head) == []
-    assert decoder.buffered_bytes == len(head)
-    [event] = decoder.receive_data(b"1")
-    assert isinstance(event, Broken)
+    received_bytes = 0
+    events = []
+    for chunk in cut(data, at):
+        received_bytes += len(chunk)
+        events += feed(decoder, [chunk])
+        assert decoder.buffered_bytes <= received_bytes
+        if decoder.buffered_bytes:
+            assert decoder.partial
+    assert events == feed(switch(), [data])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200), CUTS)
+def test_without_other_wires_it_is_the_prpc_decoder(data: bytes, at: list[int]) -> None:
+    told = feed(WireSwitch(SMALL), cut(PRPC + data, at))
+    wanted = decode("server", PRPC + data)
+    assert [event[:2] for event in told] == [event[:2] for event in wanted]
+
+
+def test_many_messages_in_one_piece_do_not_nest() -> None:
+    count = 3000
+    events = switch().receive_data((b"LINE1\n" + PRPC) * count)
+    assert len(events) == 2 * count
+
+
+def test_sticky_wire_keeps_its_connection() -> None:
+    decoder = switch()
+    assert feed(decoder, [b"KE", b"EP:1\n", b"PRPC\0"]) == [line("keep:KEEP:1")]
+    assert decoder.partial
+    assert decoder.buffered_bytes == 5
+    assert feed(decoder, [b"\nLINE"]) == [line("keep:PRPC\0")]
+
+
+def test_sticky_wire_between_its_messages_is_not_in_the_middle_of_one() -> None:
+    decoder = switch()
+    feed(decoder, [b"KEEP:1\n"])
     assert not decoder.partial
 
 
-@pytest.mark.parametrize(
-    ("data", "buffered_bytes"),
-    [
-        (b"", 0),
-        (b"PR", 2),
-        (b"to", 2),
-        (b"toy:", 4),
-        (b"toy:3;ab", 8),
-        (b"{half", 5),
-        (b"{whole\n", 0),
-        (PRPC, 0),
-        (PRPC[:-1], len(PRPC) - 1),
-        (PRPC + b"to", 2),
-        (PRPC + b"toy:", 4),
-        (PRPC + b"toy:3;ab", 8),
-        (toy(b"x") + PRPC[:5], 5),
-        (toy(b"die") + PRPC, 0),
-    ],
-)
-def test_what_is_half_is_counted_whoever_reads_it(data: bytes, buffered_bytes: int) -> None:
+@pytest.mark.parametrize("first", [PRPC, b"LINE1\n"])
+def test_sticky_wire_cannot_begin_later(first: bytes) -> None:
+    events = feed(switch(), [first, b"KEEP:1\n"])
+    assert events[-1][0] == "Broken"
+
+
+def test_what_no_wire_knows_ends_the_stream_by_name() -> None:
     decoder = switch()
-    decoder.receive_data(data)
-    assert decoder.buffered_bytes == buffered_bytes
-    assert decoder.partial == (buffered_bytes > 0)
+    [event] = feed(decoder, [b"what is this"])
+    text = "message begins with b'what', as none of PRPC, line, long, keep does"
+    assert event == ("Broken", "ProtocolError", text)
+    assert feed(decoder, [PRPC]) == []
 
 
-def test_one_reader_serves_a_wire_for_the_whole_connection() -> None:
-    opened: list[Counted] = []
-
-    def open_one() -> Counted:
-        opened.append(Counted())
-        return opened[-1]
-
-    decoder = WireSwitch(SMALL, (Wire("counted", False, probe_counted, open_one),))
-    feed(decoder, [PRPC, toy(b"x"), PRPC, toy(b"y")])
-    assert len(opened) == 1
+def test_undecided_head_is_kept_and_bounded() -> None:
+    slow = Wire("slow", False, lambda head: Probe.MORE, lambda: LineReader("slow", False))
+    decoder = WireSwitch(SMALL, (slow,))
+    assert feed(decoder, [b"x" * (PROBE_BYTES_MAX - 1)]) == []
+    assert decoder.buffered_bytes == PROBE_BYTES_MAX - 1
+    assert decoder.partial
+    assert feed(decoder, [b"x"])[0][0] == "Broken"
 
 
-def test_wire_that_takes_nothing_of_its_message_is_found_out() -> None:
-    class Idle(Counted):
-        def receive(self, data: bytes) -> tuple[list[Event], bytes | None]:
-            return [], data
+def test_a_later_yes_beats_an_earlier_more() -> None:
+    slow = Wire("slow", False, lambda head: Probe.MORE, lambda: LineReader("slow", False))
+    assert feed(WireSwitch(SMALL, (slow, *WIRES)), [b"LINE1\n"]) == [line("line:LINE1")]
 
-    decoder = WireSwitch(SMALL, (Wire("idle", False, lambda _: Probe.YES, Idle),))
-    with pytest.raises(AssertionError, match="took nothing"):
-        decoder.receive_data(b"anything")
+
+def test_error_of_a_wire_ends_the_stream() -> None:
+    decoder = switch()
+    events = feed(decoder, [b"LINE1\nLINE", b"2!\n", PRPC])
+    assert events == [line("line:LINE1"), ("Broken", "ProtocolError", "line broke")]
+
+
+def test_reader_of_a_wire_is_made_once_a_connection() -> None:
+    made: list[LineReader] = []
+
+    def opened() -> LineReader:
+        made.append(LineReader("line", False))
+        return made[-1]
+
+    counted = Wire("line", False, WIRES[0].probe, opened)
+    decoder = WireSwitch(WireLimits(), (counted,))
+    feed(decoder, [b"LINE1\n", PRPC, b"LINE2\n"])
+    assert len(made) == 1
+    assert not decoder.partial
