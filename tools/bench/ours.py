@@ -19,7 +19,7 @@ SERVICE = echo_pb2.DESCRIPTOR.services_by_name["EchoService"]
 class Echo:
     """The handler: the same work as the peer's."""
 
-    def Echo(self, request: Any) -> Any:
+    def echo(self, request: Any) -> Any:
         """Answer with what was asked."""
         return echo_pb2.EchoResponse(response=request.request)
 
