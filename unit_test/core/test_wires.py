@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libevrpc.core.prpc import Dropped, Event, WireLimits
+from libevrpc.core.prpc import Broken, Dropped, Event, WireLimits
 from libevrpc.core.wires import PROBE_BYTES_MAX, Probe, Wire, WireSwitch
 from libevrpc.errors import ProtocolError
 from unit_test.core.prpc_frames import CUTS, SMALL, call, cut, decode, feed, field, frame, plain
@@ -37,7 +37,7 @@ class LineReader:
         while True:
             line, end, data = data.partition(b"\n")
             if b"!" in line:
-                raise ProtocolError(f"{self.name} broke")
+                return [*events, Broken(ProtocolError(f"{self.name} broke"))], None
             if not end:
                 self.held = line
                 return events, None if line or self.sticky else b""
