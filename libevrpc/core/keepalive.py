@@ -41,7 +41,7 @@ class Keepalive:
         """Return what is due at `now_s`; PING and WAIT until the next `due_s`.
 
         Our own lateness is not held against the peer: a loop that slept past its ping
-        pings first and gives the answer a whole time-out.
+        pings first and gives the answer two thirds of the time-out.
         """
         if now_s < self._ping_at_s:
             return KeepaliveStep.WAIT

@@ -5,7 +5,7 @@ Pure: the owner asks for the next deadline, sleeps as it likes, and takes what i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 
 __all__ = ["Timer", "TimerHeap"]
@@ -17,12 +17,13 @@ _COMPACT_AT = 64
 class Timer:
     """One armed timer; hold it only to cancel it."""
 
-    __slots__ = ("callback", "deadline_s", "order")
+    __slots__ = ("callback", "deadline_s", "order", "waiting")
 
     def __init__(self, deadline_s: float, order: int, callback: Callable[[], object]) -> None:
         self.deadline_s = deadline_s
         self.order = order
         self.callback: Callable[[], object] | None = callback
+        self.waiting = True  # it is in the heap
 
     def __lt__(self, other: Timer) -> bool:
         if self.deadline_s == other.deadline_s:
@@ -65,6 +66,8 @@ class TimerHeap:
         if timer.callback is None:
             return
         timer.callback = None
+        if not timer.waiting:
+            return
         self._cancelled += 1
         if self._cancelled >= _COMPACT_AT and self._cancelled * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry.callback is not None]
@@ -79,20 +82,24 @@ class TimerHeap:
             self._cancelled -= 1
         return heap[0].deadline_s if heap else None
 
-    def pop_due(self, now_s: float) -> list[Callable[[], object]]:
-        """Take the callbacks whose deadline is at or before `now_s`, earliest first.
+    def pop_due(self, now_s: float) -> Iterator[Callable[[], object]]:
+        """Take the timers whose deadline is at or before `now_s`; yields callbacks, earliest first.
 
-        A timer armed by one of these callbacks waits for the next call, however early
-        its deadline: a timer that re-arms itself cannot starve the loop.
+        Run each callback before taking the next: it may cancel one that is due as well. A
+        timer armed by one of them waits for the next call, however early its deadline: a
+        timer that re-arms itself cannot starve the loop.
         """
-        due: list[Callable[[], object]] = []
+        due: list[Timer] = []
         heap = self._heap
         while heap and heap[0].deadline_s <= now_s:
             timer = heappop(heap)
-            callback = timer.callback
-            if callback is None:
+            timer.waiting = False
+            if timer.callback is None:
                 self._cancelled -= 1
-                continue
-            timer.callback = None
-            due.append(callback)
-        return due
+            else:
+                due.append(timer)
+        for timer in due:
+            callback = timer.callback
+            if callback is not None:
+                timer.callback = None
+                yield callback

@@ -1,0 +1,54 @@
+"""The greeting inside user_fields."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libevrpc.core.hello import HELLO_FIELD, HELLO_VERSION, Hello, read_hello
+
+
+@given(st.integers(1, 86_400_000))
+def test_hello_comes_back_as_said(client_timeout_ms: int) -> None:
+    hello = Hello(HELLO_VERSION, client_timeout_ms)
+    assert read_hello({"other": "x", HELLO_FIELD: hello.field()}) == hello
+
+
+def test_unknown_keys_are_for_later_versions() -> None:
+    text = "colour=red;version=1;features=;client_timeout_ms=30000;x"
+    assert read_hello({HELLO_FIELD: text}) == Hello(1, 30_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "version=1",
+        "client_timeout_ms=30000",
+        "version=2;client_timeout_ms=30000",
+        "version=1;client_timeout_ms=0",
+        "version=1;client_timeout_ms=-5",
+        "version=1;client_timeout_ms=86400001",
+        "version=1;client_timeout_ms=3e4",
+        "version=1;client_timeout_ms=³",
+        "version=1;client_timeout_ms=٣٠٠",
+        "version=1;client_timeout_ms=" + "9" * 5000,
+        "version=one;client_timeout_ms=30000",
+        "version 1 client_timeout_ms 30000",
+        "version=1,client_timeout_ms=30000",
+    ],
+)
+def test_hello_that_makes_no_sense_is_none(text: str) -> None:
+    assert read_hello({HELLO_FIELD: text}) is None
+
+
+@pytest.mark.parametrize("fields", [None, {}, {"evrpc-oneway": "1"}])
+def test_most_requests_have_no_hello(fields: dict[str, str] | None) -> None:
+    assert read_hello(fields) is None
+
+
+@given(st.text() | st.text("version=1;client_timeout_ms=0 ", max_size=60))
+def test_any_text_is_a_hello_or_none(text: str) -> None:
+    hello = read_hello({HELLO_FIELD: text})
+    assert hello is None or 0 < hello.client_timeout_ms <= 86_400_000
