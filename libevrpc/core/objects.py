@@ -1,13 +1,14 @@
 """Bodies of plain-object calls: msgpack or JSON.
 
 A request is an array of positional arguments, or a map when there are only keywords; both
-together travel as an array whose last element is a map under the key `**`. A reply is the
-bare value.
+together travel as an array whose last element is a map under the key `**`, and so does an
+array whose own last element looks like that. A reply is the bare value.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -49,7 +50,7 @@ def encode_arguments(
     body: Any
     if keywords and not positional:
         body = keywords
-    elif keywords:
+    elif keywords or _carries_keywords(positional):
         body = [*positional, {KEYWORDS_KEY: keywords}]
     else:
         body = list(positional)
@@ -64,9 +65,8 @@ def decode_arguments(payload: bytes, content_type: int) -> tuple[list[Any], dict
     """
     body = _unpack(payload, content_type, Errno.BAD_REQUEST)
     if isinstance(body, list):
-        last = body[-1] if body else None
-        if isinstance(last, dict) and last.keys() == {KEYWORDS_KEY}:
-            return body[:-1], _keywords(last[KEYWORDS_KEY])
+        if _carries_keywords(body):
+            return body[:-1], _keywords(body[-1][KEYWORDS_KEY])
         return body, {}
     return [], _keywords(body)
 
@@ -87,6 +87,11 @@ def decode_value(payload: bytes, content_type: int) -> Any:
         RpcError: 2002, the body is not a value of that content type.
     """
     return _unpack(payload, content_type, Errno.BAD_RESPONSE)
+
+
+def _carries_keywords(body: Sequence[Any]) -> bool:
+    """Tell whether the last element reads as the map under the key `**`."""
+    return bool(body) and isinstance(body[-1], dict) and body[-1].keys() == {KEYWORDS_KEY}
 
 
 def _keywords(value: Any) -> dict[str, Any]:

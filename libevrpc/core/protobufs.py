@@ -45,14 +45,20 @@ def format_text(message: Any, content_type: int) -> bytes:
     """Write a message as JSON or protobuf text.
 
     Raises:
-        RpcError: 1003, the content type is none of ours.
+        RpcError: 1003, the content type is none of ours; 2002, a value that JSON cannot carry:
+            an instant out of range, an `Any` of an unknown type, an infinite number.
     """
     from google.protobuf import json_format, text_format
 
-    if content_type in (ContentType.JSON, ContentType.PROTO_JSON):
-        return json_format.MessageToJson(message, indent=None).encode()
-    if content_type == ContentType.PROTO_TEXT:
-        return text_format.MessageToString(message).encode()
+    try:
+        if content_type in (ContentType.JSON, ContentType.PROTO_JSON):
+            return json_format.MessageToJson(message, indent=None).encode()
+        if content_type == ContentType.PROTO_TEXT:
+            return text_format.MessageToString(message).encode()
+    except (json_format.Error, ValueError, TypeError, RecursionError) as exc:
+        name = message.DESCRIPTOR.full_name
+        text = f"{name} cannot be sent as text: {exc}"
+        raise RpcError.from_errno(Errno.BAD_RESPONSE, text) from None
     raise _unsupported(content_type)
 
 
