@@ -52,9 +52,20 @@ class MethodEntry:
         handler: called with what `handling` says.
         mean_s: running mean of how long the handler takes; a guess for scheduling only,
             written by many threads without a lock, which can lose a sample and nothing else.
+        warn_again_s: not before this is an inline method that blocks named again.
     """
 
-    __slots__ = ("decode", "encode", "handler", "handling", "inline", "mean_s", "method", "service")
+    __slots__ = (
+        "decode",
+        "encode",
+        "handler",
+        "handling",
+        "inline",
+        "mean_s",
+        "method",
+        "service",
+        "warn_again_s",
+    )
 
     def __init__(
         self,
@@ -74,6 +85,7 @@ class MethodEntry:
         self.inline = inline
         self.decode = decode
         self.encode = encode
+        self.warn_again_s = 0.0
         self.mean_s = 1.0  # until measured, every handler counts as slow
 
     def measured(self, seconds: float) -> None:

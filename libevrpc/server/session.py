@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 _GONE = object()
 _NEVER_S = float("inf")
+_WARN_EVERY_S = 10.0
+"""A slow inline method is named this often at most."""
 _HELD_BYTES_MAX = 64 * 1024
 """Replies held back to share one send, at most."""
 
@@ -185,7 +187,8 @@ class Session:
         else:
             execute(self._new_call(request, entry, now_s, 0))
         took_s = perf_counter() - started_s
-        if took_s > self.limits.inline_warn_s:
+        if took_s > self.limits.inline_warn_s and now_s >= entry.warn_again_s:
+            entry.warn_again_s = now_s + _WARN_EVERY_S
             log.warning(
                 "inline handler held its loop method=%s.%s ms=%.1f",
                 entry.service,
