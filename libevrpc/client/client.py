@@ -26,7 +26,7 @@ from libevrpc.core.compress import CompressType
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.hello import HELLO_VERSION, Hello
 from libevrpc.core.objects import ContentType, encode_arguments
-from libevrpc.core.prpc import WireLimits
+from libevrpc.core.prpc import META_ROOM_BYTES, WireLimits
 from libevrpc.core.retry import RetryBudget, RetryPolicy
 from libevrpc.core.targets import parse_target
 from libevrpc.errors import UsageError
@@ -302,4 +302,5 @@ class RpcClient:
             compress_type=int(CompressType[settings.compress.upper()]),
             checksum=settings.checksum,
             inflated_bytes_max=settings.inflated_bytes_max,
+            request_bytes_max=settings.body_bytes_max - META_ROOM_BYTES,
         )

@@ -33,6 +33,7 @@ class CallShape:
         compress_type, checksum: how requests are sent unless a controller says otherwise.
         usual: requests need nothing but the method, the deadline and the body.
         inflated_bytes_max: longest reply after decompression.
+        request_bytes_max: longest request with its attachment, after compression.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class CallShape:
         "hello_field",
         "inflated_bytes_max",
         "loop",
+        "request_bytes_max",
         "usual",
     )
 
@@ -52,7 +54,9 @@ class CallShape:
         compress_type: int,
         checksum: bool,
         inflated_bytes_max: int,
+        request_bytes_max: int,
     ) -> None:
+        self.request_bytes_max = request_bytes_max
         self.loop = loop
         self.hello_field = hello_field
         self.compress_type = compress_type
@@ -73,6 +77,9 @@ class Invocation:
         controller: the caller's; None is the fast way.
         key: sends equal keys to the same server.
         idempotent: None: what the method says.
+
+    Raises:
+        RpcError: 1003, the request is too long to be sent.
     """
 
     # Defaults stand in the class: a call sets what differs, which is little for most.
@@ -108,6 +115,12 @@ class Invocation:
             self._controller = controller
             compress_type = controller.compress_type or compress_type
         self._payload = compress(compress_type, payload) if compress_type else payload
+        attached = 0 if controller is None else len(controller.attachment)
+        if len(self._payload) + attached > shape.request_bytes_max:
+            text = (
+                f"request of {len(self._payload) + attached} bytes, limit {shape.request_bytes_max}"
+            )
+            raise self._fail(RpcError.from_errno(Errno.BAD_REQUEST, text))
 
     # -- in the caller's thread ---------------------------------------------------------
 

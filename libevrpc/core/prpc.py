@@ -37,6 +37,7 @@ from libevrpc.errors import Errno, ProtocolError
 from libevrpc.gen.rpc_meta_pb2 import RpcMeta, RpcRequestMeta
 
 __all__ = [
+    "META_ROOM_BYTES",
     "BadRequest",
     "Broken",
     "Dropped",
@@ -51,6 +52,8 @@ MAGIC: Final = b"PRPC"
 MAGIC_BYTES: Final = len(MAGIC)
 HEADER: Final = Struct(">4sII")
 HEADER_BYTES: Final = HEADER.size
+META_ROOM_BYTES: Final = 4096
+"""Part of a body limit that senders leave to the meta."""
 METHODS_REMEMBERED_MAX: Final = 64
 """Distinct request sub-messages whose meaning a decoder remembers; then it starts afresh."""
 LOOSE_PARTS_MAX: Final = 1024

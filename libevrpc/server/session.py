@@ -21,7 +21,7 @@ from libevrpc.core.hello import (
     Hello,
     read_hello,
 )
-from libevrpc.core.prpc import BadRequest, Broken, Dropped, Request, WireLimits
+from libevrpc.core.prpc import META_ROOM_BYTES, BadRequest, Broken, Dropped, Request, WireLimits
 from libevrpc.core.prpc_encode import encode_error, encode_reply
 from libevrpc.core.timers import Timer
 from libevrpc.core.wires import WireSwitch
@@ -270,7 +270,7 @@ class Session:
         Raises:
             RpcError: 2002, over the limit for bodies.
         """
-        limit = self.limits.wire.body_bytes_max - _META_ROOM_BYTES
+        limit = self.limits.wire.body_bytes_max - META_ROOM_BYTES
         if payload_bytes > limit:
             text = f"reply of {payload_bytes} bytes, limit {limit}"
             raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
@@ -382,7 +382,3 @@ class Session:
                 self._shard.cancelled += 1
                 call.cancel()
         self._shard.forget(self, reason)
-
-
-_META_ROOM_BYTES = 4096
-"""Part of the body limit that is left to the meta of a reply."""
