@@ -184,7 +184,7 @@ class RpcError(EvrpcError):
         errno: int | None = None,
         details: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(text)
+        super().__init__(code, text)  # what pickle makes it anew from
         self.code = code
         self.errno = errno_of(code) if errno is None else int(errno)
         self.text = text

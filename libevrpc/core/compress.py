@@ -12,6 +12,8 @@ __all__ = ["CompressType", "compress", "decompress"]
 
 _STEP_BYTES = 256 * 1024
 """Inflated at a time, so that a bomb is noticed one step above the limit."""
+_TAKE_BYTES = 64 * 1024
+"""Taken at a time: zlib copies what it has not consumed after every step."""
 
 
 class CompressType(IntEnum):
@@ -46,23 +48,27 @@ def decompress(kind: int, data: bytes, inflated_bytes_max: int) -> bytes:
     if kind == CompressType.NONE:
         return data
     inflater = zlib.decompressobj(wbits=_window_bits(kind))
+    name = CompressType(kind).name.lower()
     pieces: list[bytes] = []
-    size = 0
-    rest = data
+    size = taken = 0
     try:
-        while not inflater.eof:
+        while taken < len(data) and not inflater.eof:
+            rest = data[taken : taken + _TAKE_BYTES]
+            taken += len(rest)
             piece = inflater.decompress(rest, _STEP_BYTES)
-            rest = inflater.unconsumed_tail
-            size += len(piece)
-            if size > inflated_bytes_max:
-                raise _bad(f"body inflates to over {inflated_bytes_max} bytes, the limit")
-            if not piece and not inflater.eof:  # all is taken, and zlib holds nothing back
-                raise _bad(f"{CompressType(kind).name.lower()} stream is cut short")
-            pieces.append(piece)
+            while piece:
+                size += len(piece)
+                if size > inflated_bytes_max:
+                    raise _bad(f"body inflates to over {inflated_bytes_max} bytes, the limit")
+                pieces.append(piece)
+                piece = inflater.decompress(inflater.unconsumed_tail, _STEP_BYTES)
     except zlib.error as exc:
-        raise _bad(f"body is not {CompressType(kind).name.lower()}: {exc}") from None
-    if inflater.unused_data:
-        raise _bad(f"{len(inflater.unused_data)} bytes behind the compressed stream")
+        raise _bad(f"body is not {name}: {exc}") from None
+    if not inflater.eof:
+        raise _bad(f"{name} stream is cut short")
+    behind_bytes = len(data) - taken + len(inflater.unused_data)
+    if behind_bytes:
+        raise _bad(f"{behind_bytes} bytes behind the compressed stream")
     return b"".join(pieces)
 
 

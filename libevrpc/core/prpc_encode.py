@@ -6,13 +6,17 @@ from collections.abc import Mapping
 
 from libevrpc.core.checksum import CRC32C, masked_crc32c
 from libevrpc.core.prpc import HEADER, MAGIC
-from libevrpc.errors import ERROR_TEXT_BYTES_MAX
+from libevrpc.errors import ERROR_TEXT_BYTES_MAX, Errno, RpcError
 from libevrpc.gen.rpc_meta_pb2 import RpcMeta
 
 __all__ = ["RequestEncoder", "encode_error", "encode_reply", "encode_request"]
 
 TIMEOUT_MS_MAX = 2**31 - 1
 """What the wire's int32 holds, 24 days; longer time-outs travel as this."""
+META_BYTES_MAX = 64 * 1024
+"""Longest meta that is sent: a peer with default limits closes the connection of a longer one."""
+STATUS_FIELD = "grpc-status"
+STATUS_DIGITS_MAX = 2
 _PREFIXES_MAX = 64
 """Distinct time-outs whose constant bytes an encoder keeps; then it starts afresh."""
 
@@ -95,7 +99,11 @@ def encode_request(
     log_id: int = 0,
     checksum: bool = False,
 ) -> bytes:
-    """Return one request frame of any shape. Any thread."""
+    """Return one request frame of any shape. Any thread.
+
+    Raises:
+        RpcError: 1003, names and metadata are too long for any peer.
+    """
     meta = _request_meta(service, method, timeout_ms, log_id)
     return _frame(
         meta, correlation_id, payload, attachment, compress_type, content_type, user_fields,
@@ -113,7 +121,11 @@ def encode_reply(
     user_fields: Mapping[str, str] | None = None,
     checksum: bool = False,
 ) -> bytes:
-    """Return the frame of a successful reply. Any thread."""
+    """Return the frame of a successful reply. Any thread.
+
+    Raises:
+        RpcError: 2002, the metadata is too long for any peer.
+    """
     if attachment or compress_type or user_fields or checksum or content_type:
         meta = RpcMeta()
         meta.response.SetInParent()
@@ -135,13 +147,19 @@ def encode_error(
 ) -> bytes:
     """Return the frame of a failed call. Any thread.
 
-    `errno` must not be 0, which would mean success; `text` is cut at ERROR_TEXT_BYTES_MAX.
+    `errno` must not be 0, which would mean success; `text` is cut at ERROR_TEXT_BYTES_MAX, and
+    of metadata that is too long for any peer the status alone is sent.
     """
     assert errno != 0, "an error reply needs a number"
     meta = RpcMeta()
     meta.response.error_code = errno
     meta.response.error_text = _cut(text.encode("utf-8", "replace"), ERROR_TEXT_BYTES_MAX)
-    return _frame(meta, correlation_id, b"", b"", 0, 0, user_fields, False)
+    try:
+        return _frame(meta, correlation_id, b"", b"", 0, 0, user_fields, False)
+    except RpcError:
+        status = (user_fields or {}).get(STATUS_FIELD, "")[:STATUS_DIGITS_MAX]
+        del meta.user_fields[:]
+        return _frame(meta, correlation_id, b"", b"", 0, 0, {STATUS_FIELD: status}, False)
 
 
 def _request_meta(service: str, method: str, timeout_ms: int, log_id: int) -> RpcMeta:
@@ -189,6 +207,10 @@ def _frame(
         meta.checksum_type = CRC32C
         meta.checksum_value = masked_crc32c(payload)
     encoded = meta.SerializeToString()
+    if len(encoded) > META_BYTES_MAX:
+        errno = Errno.BAD_REQUEST if meta.HasField("request") else Errno.BAD_RESPONSE
+        text = f"names and metadata of {len(encoded)} bytes, limit {META_BYTES_MAX}"
+        raise RpcError.from_errno(errno, text)
     body_bytes = len(encoded) + len(payload) + len(attachment)
     header = HEADER.pack(MAGIC, body_bytes, len(encoded))
     return b"".join((header, encoded, payload, attachment))

@@ -27,6 +27,8 @@ def tabled(monkeypatch):
 class OtherLibrary:
     """Stands for the `crc` extra where that is not installed."""
 
+    implementation = "c"
+
     @staticmethod
     def value(data: bytes) -> int:
         return len(data)
@@ -51,6 +53,12 @@ def test_vector_of_brpc_by_the_table() -> None:
     assert masked_crc32c(VECTOR) == bytes.fromhex("d38cab46")
     assert crc32c(b"123456789") == 0xE3069283
     assert crc32c(b"") == 0
+
+
+@pytest.mark.usefixtures("other_library")
+def test_library_without_its_c_part_is_no_library(monkeypatch) -> None:
+    monkeypatch.setattr(OtherLibrary, "implementation", "python")
+    assert checksum.fast_crc32c() is None
 
 
 @pytest.mark.usefixtures("other_library")

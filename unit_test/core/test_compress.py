@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import tracemalloc
 import zlib
 
@@ -96,3 +97,14 @@ def test_unknown_kinds_are_refused_with_what_would_be_right(kind: int) -> None:
     assert refusal(kind, b"x") == wanted
     with pytest.raises(RpcError, match="is not supported"):
         compress(kind, b"x")
+
+
+@pytest.mark.parametrize("kind", [CompressType.GZIP, CompressType.ZLIB])
+def test_body_of_many_steps_that_does_not_shrink_comes_back(kind: int) -> None:
+    body = random.Random(7).randbytes(3 * 1024 * 1024 + 5)
+    packed = compress(kind, body)
+    assert decompress(kind, packed, len(body)) == body
+    with pytest.raises(RpcError, match="100000 bytes behind the compressed stream"):
+        decompress(kind, packed + bytes(100_000), len(body))
+    with pytest.raises(RpcError, match="cut short"):
+        decompress(kind, packed[:-1], len(body))

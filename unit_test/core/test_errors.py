@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,3 +103,12 @@ def test_one_root_catches_all() -> None:
     assert issubclass(ConfigError, UsageError)
     for each in (UsageError, ProtocolError, RpcError):
         assert issubclass(each, EvrpcError)
+
+
+def test_rpc_error_can_be_copied_which_is_how_it_crosses_processes() -> None:
+    error = RpcError(StatusCode.NOT_FOUND, "no such key", errno=77_000, details={"key": "a"})
+    back = copy.copy(error)
+    assert (back.code, back.errno, back.text, back.details) == (
+        error.code, error.errno, error.text, error.details,
+    )  # fmt: skip
+    assert str(back) == str(error)

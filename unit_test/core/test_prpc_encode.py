@@ -6,7 +6,7 @@ import pytest
 
 from libevrpc.core import prpc_encode
 from libevrpc.core.prpc_encode import RequestEncoder, encode_error, encode_reply
-from libevrpc.errors import ERROR_TEXT_BYTES_MAX
+from libevrpc.errors import ERROR_TEXT_BYTES_MAX, Errno, RpcError
 from unit_test.core.prpc_frames import decode
 
 REQUEST_HEX = (
@@ -68,3 +68,23 @@ def test_texts_that_are_no_unicode_are_sent_all_the_same() -> None:
 def test_an_error_needs_a_number() -> None:
     with pytest.raises(AssertionError, match="needs a number"):
         encode_error(1, 0, "success?")
+
+
+LONG = {"key": "v" * prpc_encode.META_BYTES_MAX, "grpc-status": "8"}
+
+
+def test_metadata_that_would_cost_the_connection_is_refused_before_it_is_sent() -> None:
+    encoder = RequestEncoder("a.B", "C")
+    with pytest.raises(RpcError, match="names and metadata of 655.. bytes, limit 65536") as asked:
+        encoder.encode(1, b"", timeout_ms=1, user_fields=LONG)
+    assert asked.value.errno == Errno.BAD_REQUEST
+    with pytest.raises(RpcError, match="limit 65536") as replied:
+        encode_reply(1, b"", user_fields=LONG)
+    assert replied.value.errno == Errno.BAD_RESPONSE
+
+
+def test_error_with_metadata_that_is_too_long_is_sent_with_its_status_alone() -> None:
+    [(_, *fields)] = decode("client", encode_error(1, 2004, "full", LONG))
+    told = dict(fields)  # type: ignore[arg-type]
+    assert (told["error_code"], told["error_text"]) == (2004, "full")
+    assert told["user_fields"] == {"grpc-status": "8"}
