@@ -36,6 +36,7 @@ class Source:
 SOURCES = (
     Source("libevrpc/proto/rpc_meta.proto", "libevrpc/rpc_meta.proto", "libevrpc/gen"),
     Source("libevrpc/proto/internal.proto", "libevrpc/internal.proto", "libevrpc/gen"),
+    Source("libevrpc/proto/center.proto", "libevrpc/center.proto", "libevrpc/gen"),
     Source("samples/echo/echo.proto", "echo.proto", "samples/echo"),
 )
 
