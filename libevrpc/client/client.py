@@ -10,10 +10,10 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from libevrpc.channel.background import acquire_loop, release_loop, watch_forks
 from libevrpc.channel.channel import Channel
 from libevrpc.channel.connection import ConnectionOptions
 from libevrpc.channel.dial import DialTimes
-from libevrpc.channel.background import acquire_loop, release_loop, watch_forks
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
 from libevrpc.client.invocation import CallShape, FutureInvocation, Invocation

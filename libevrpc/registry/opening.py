@@ -17,6 +17,10 @@ def open_registrar(target: Target, settings: ServerSettings) -> Registrar:
     Raises:
         ConfigError: nothing can be announced there.
     """
+    if target.scheme == "center":
+        from libevrpc.registry.center import CenterRegistrar
+
+        return CenterRegistrar(target, settings)
     raise ConfigError(
         f"registry = {target.text}: servers cannot be announced there;"
         " write center://host:port,host:port"
@@ -31,4 +35,8 @@ def open_resolver(target: Target, service: str, settings: ClientSettings) -> Res
         service: full name of the service looked for; a registry that holds several needs it.
         settings: pull times and state folder.
     """
+    if target.scheme == "center":
+        from libevrpc.registry.center import CenterResolver
+
+        return CenterResolver(target, service, settings)
     return FixedResolver(target.endpoints)

@@ -152,6 +152,15 @@ class ServerController:
         if self._call.cancelled:
             self._run_hooks()
 
+    def on_disconnect(self, key: object, hook: Callable[[], object]) -> bool:
+        """Run `hook` once when the caller's connection ends, also after this call.
+
+        It runs on a loop thread and must not block. A hook with an equal `key` replaces the
+        last one of that connection. False, and no hook, when the connection has ended
+        already or has 64 hooks. Any thread.
+        """
+        return self._call.session.on_end(key, hook)
+
     def tell_cancelled(self) -> None:
         """Wake who waits and run the hooks. Called by the call, not by handlers."""
         self._cancel_event.set()

@@ -7,6 +7,7 @@ is atomic and decides who answers it, and `reply`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -44,6 +45,8 @@ _WARN_EVERY_S = 10.0
 """A slow inline method is named this often at most."""
 _HELD_BYTES_MAX = 64 * 1024
 """Replies held back to share one send, at most."""
+_END_HOOKS_MAX = 64
+"""Hooks on the end of one connection; one more is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Session:
     __slots__ = (
         "_checker",
         "_decoder",
+        "_end_hooks",
         "_greeted",
         "_inline_frames",
         "_shard",
@@ -104,6 +108,7 @@ class Session:
         self._checker: Timer | None = None
         self._inline_frames: list[bytes] | None = None
         self._greeted = False
+        self._end_hooks: dict[object, Callable[[], object]] | None = {}
 
     def begin(self) -> None:
         """Read from now on."""
@@ -275,6 +280,17 @@ class Session:
             text = f"reply of {payload_bytes} bytes, limit {limit}"
             raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
 
+    def on_end(self, key: object, hook: Callable[[], object]) -> bool:
+        """Run `hook` on the loop when the connection ends; an equal key replaces the last one.
+
+        Any thread. False, and no hook, when too many keys are kept or the end has come.
+        """
+        hooks = self._end_hooks
+        if hooks is None or (key not in hooks and len(hooks) >= _END_HOOKS_MAX):
+            return False
+        hooks[key] = hook
+        return self._end_hooks is not None or hooks.pop(key, None) is None
+
     def note_failure(self) -> None:
         """Count a call that failed. Any thread."""
         self._shard.failures.add()
@@ -382,3 +398,8 @@ class Session:
                 self._shard.cancelled += 1
                 call.cancel()
         self._shard.forget(self, reason)
+        hooks, self._end_hooks = self._end_hooks, None
+        for key in list(hooks or {}):
+            hook = hooks.pop(key, None) if hooks else None
+            if hook is not None:  # else its own thread has just taken it back
+                hook()

@@ -1,0 +1,386 @@
+"""The `center://` registry: a server's reports, a client's map.
+
+Two threads, each with one pure machine that decides and one `CenterLink` that calls:
+`libevrpc-report` drives a `Reporter`, `libevrpc-pull` a `MapCache`.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, assert_never
+
+from libevrpc.clock import monotonic_s
+from libevrpc.core.clustermap import ClusterMap
+from libevrpc.core.endpoints import EndpointSet
+from libevrpc.core.mapcache import (
+    CacheAction,
+    Failed,
+    MapAdopted,
+    MapAnswer,
+    MapCache,
+    Note,
+    NotReady,
+    PersistRecord,
+    Pull,
+    PullPolicy,
+)
+from libevrpc.core.reporting import (
+    Accepted,
+    AskPlaces,
+    GoodbyeDone,
+    ReportAction,
+    Reporter,
+    ReportPolicy,
+    SendGoodbye,
+    SendReport,
+)
+from libevrpc.core.targets import Target
+from libevrpc.errors import ProtocolError
+from libevrpc.gen import center_pb2
+from libevrpc.registry.base import Announcement, LoadSample
+from libevrpc.registry.center_link import CenterLink
+from libevrpc.registry.state import StateFile, state_folder
+from libevrpc.settings import ClientSettings, ServerSettings
+
+__all__ = ["CenterRegistrar", "CenterResolver"]
+
+log = logging.getLogger(__name__)
+
+CLIENT_VNODES = 8
+"""Virtual nodes that are a client's own: its keyless calls go to the servers under them."""
+_JOIN_S = 5.0
+_PULL_TIMEOUT_S = 2.0
+_NEVER_S = 3600.0
+
+
+class _Driver:
+    """A thread that feeds a machine with answers, posted jobs and the time.
+
+    Subclasses say what the machine's next deadline is and how it ticks.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._link: CenterLink | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._ending = False
+
+    def begin(self) -> None:
+        """Start the thread. Once."""
+        self._link = CenterLink()
+        self._thread.start()
+
+    def post(self, job: Callable[[], object]) -> None:
+        """Run `job` on the thread. Any thread, after `begin`."""
+        assert self._link is not None
+        self._link.events.put(job)
+
+    def end(self) -> None:
+        """End the thread and its connections. Any number of times."""
+        if self._link is None:
+            return
+        self.post(self._stop)
+        self._thread.join(_JOIN_S)
+        link, self._link = self._link, None
+        link.close()
+
+    def _stop(self) -> None:
+        self._ending = True
+
+    def _run(self) -> None:
+        link = self._link
+        assert link is not None
+        self._first()
+        while not self._ending:
+            wait_s = min(_NEVER_S, max(0.0, self._deadline_s() - monotonic_s()))
+            try:
+                link.events.get(timeout=wait_s)()
+            except queue.Empty:
+                self._tick(monotonic_s())
+
+    def _first(self) -> None:
+        """Begin; on the thread."""
+        raise AssertionError("for subclasses")
+
+    def _deadline_s(self) -> float:
+        """Return when to tick next."""
+        raise AssertionError("for subclasses")
+
+    def _tick(self, now_s: float) -> None:
+        """Let the machine see the time."""
+        raise AssertionError("for subclasses")
+
+
+class CenterRegistrar(_Driver):
+    """Reports one server to its centers. See `Registrar`.
+
+    Args:
+        target: the centers.
+        settings: report period, state folder.
+    """
+
+    def __init__(self, target: Target, settings: ServerSettings) -> None:
+        super().__init__("libevrpc-report")
+        self._centers = _addresses(target)
+        self._settings = settings
+        self._session = secrets.token_hex(8)
+        self._announcement: Announcement | None = None
+        self._sample: Callable[[], LoadSample] | None = None
+        self._machine: Reporter | None = None
+        self._file: StateFile | None = None
+        self._left = threading.Event()
+        self._heard = False
+
+    def start(self, announcement: Announcement, sample: Callable[[], LoadSample]) -> None:
+        """See `Registrar.start`."""
+        self._announcement = announcement
+        self._sample = sample
+        self._file = StateFile(
+            state_folder(self._settings.state_dir),
+            "places",
+            f"{announcement.address} {' '.join(self._centers)}",
+        )
+        self._machine = Reporter(
+            self._centers,
+            random.Random(),
+            ReportPolicy(period_s=self._settings.report_s),
+            self._file.read(),
+        )
+        self.begin()
+
+    def update(self, announcement: Announcement) -> None:
+        """See `Registrar.update`: the next report, due at once, says it."""
+
+        def change() -> None:
+            self._announcement = announcement
+            self._report_now()
+
+        self.post(change)
+
+    def withdraw(self, timeout_s: float) -> bool:
+        """See `Registrar.withdraw`."""
+
+        def leave() -> None:
+            assert self._machine is not None
+            self._do(self._machine.goodbye(monotonic_s()))
+
+        self.post(leave)
+        self._left.wait(timeout_s)
+        return self._heard
+
+    def close(self) -> None:
+        """See `Registrar.close`."""
+        self.end()
+
+    # -- on the thread ------------------------------------------------------------------
+
+    def _first(self) -> None:
+        assert self._machine is not None
+        self._do(self._machine.start(monotonic_s()))
+
+    def _deadline_s(self) -> float:
+        assert self._machine is not None
+        return self._machine.next_deadline_s()
+
+    def _tick(self, now_s: float) -> None:
+        assert self._machine is not None
+        self._do(self._machine.tick(now_s))
+
+    def _report_now(self) -> None:
+        """Tell the center in use at once, beside the regular reports."""
+        assert self._machine is not None
+        self._send_report(self._machine.centers.current, lambda response, why: None)
+
+    def _do(self, actions: Sequence[ReportAction]) -> None:
+        for action in actions:
+            match action:
+                case AskPlaces(number, center):
+                    self._ask_places(number, center)
+                case SendReport(number, center):
+                    self._send_report(center, self._taker(number))
+                case SendGoodbye(number, center):
+                    self._send_goodbye(number, center)
+                case GoodbyeDone(heard):
+                    self._heard = heard
+                    self._left.set()
+                case PersistRecord(record):
+                    assert self._file is not None
+                    self._file.write(record)
+                case Note(text):
+                    log.info("%s", text)
+                case _:
+                    assert_never(action)
+
+    def _taker(self, number: int) -> Callable[[Any, str], None]:
+        """Return what takes the answer to ask `number` to the machine."""
+
+        def take(response: Any, why: str) -> None:
+            assert self._machine is not None
+            answer: Accepted | NotReady | Failed
+            if response is None:
+                log.debug("report failed: %s", why)
+                answer = Failed(why)
+            elif response.not_ready:
+                answer = NotReady(tuple(response.centers))
+            else:
+                answer = Accepted(tuple(getattr(response, "places", ())))
+            self._do(self._machine.answered(number, answer, monotonic_s()))
+
+        return take
+
+    def _ask_places(self, number: int, center: str) -> None:
+        assert self._link is not None
+        assert self._announcement is not None
+        request = center_pb2.PlacesRequest(address=self._announcement.address)
+        self._link.ask(
+            center, "Places", request, center_pb2.PlacesResponse, 1.0, self._taker(number)
+        )
+
+    def _send_report(self, center: str, take: Callable[[Any, str], object]) -> None:
+        assert self._link is not None
+        assert self._announcement is not None
+        assert self._sample is not None
+        announced = self._announcement
+        load = self._sample()
+        request = center_pb2.ReportRequest(
+            address=announced.address,
+            services=announced.services,
+            load=load.utilisation,
+            weight=announced.weight,
+            tags=announced.tags,
+            session=self._session,
+            cpu=load.cpu,
+            memory_bytes=load.memory_bytes,
+            in_flight=load.in_flight,
+            qps=load.qps,
+            connections=load.connections,
+        )
+        self._link.ask(center, "Report", request, center_pb2.ReportResponse, 1.0, take)
+
+    def _send_goodbye(self, number: int, center: str) -> None:
+        assert self._link is not None
+        assert self._announcement is not None
+        request = center_pb2.GoodbyeRequest(
+            address=self._announcement.address, session=self._session
+        )
+        self._link.ask(
+            center, "Goodbye", request, center_pb2.GoodbyeResponse, 0.5, self._taker(number)
+        )
+
+
+class CenterResolver(_Driver):
+    """Holds the map of one service and tells who offers it. See `Resolver`.
+
+    Args:
+        target: the centers.
+        service: full name of the service.
+        settings: pull times, state folder.
+    """
+
+    def __init__(self, target: Target, service: str, settings: ClientSettings) -> None:
+        super().__init__("libevrpc-pull")
+        self._service = service
+        self._client_id = secrets.token_hex(8)
+        centers = _addresses(target)
+        self._file = StateFile(
+            state_folder(settings.state_dir), "map", f"{service} {' '.join(centers)}"
+        )
+        self._machine = MapCache(
+            centers,
+            random.Random(),
+            PullPolicy(
+                pull_min_s=settings.pull_min_s,
+                pull_max_s=settings.pull_max_s,
+                pull_timeout_s=_PULL_TIMEOUT_S,
+                long_poll=settings.long_poll,
+            ),
+            self._file.read(),
+        )
+        self._on_update: Callable[[EndpointSet], object] | None = None
+
+    def start(self, on_update: Callable[[EndpointSet], object]) -> None:
+        """See `Resolver.start`: a remembered map is told at once."""
+        self._on_update = on_update
+        if self._machine.usable is not None:
+            self._tell(self._machine.usable)
+        self.begin()
+
+    def close(self) -> None:
+        """See `Resolver.close`."""
+        self.end()
+
+    # -- on the thread ------------------------------------------------------------------
+
+    def _first(self) -> None:
+        self._do(self._machine.start(monotonic_s()))
+
+    def _deadline_s(self) -> float:
+        return self._machine.next_deadline_s()
+
+    def _tick(self, now_s: float) -> None:
+        self._do(self._machine.tick(now_s))
+
+    def _do(self, actions: Sequence[CacheAction]) -> None:
+        for action in actions:
+            match action:
+                case Pull():
+                    self._pull(action)
+                case MapAdopted(found):
+                    self._tell(found)
+                case PersistRecord(record):
+                    self._file.write(record)
+                case Note(text):
+                    log.warning("%s", text)
+                case _:
+                    assert_never(action)
+
+    def _tell(self, found: ClusterMap) -> None:
+        assert self._on_update is not None
+        log.debug("map epoch=%d version=%d servers=%d", *found.stamp, len(found.servers))
+        self._on_update(found.endpoints_of(self._service, self._client_id, CLIENT_VNODES))
+
+    def _pull(self, pull: Pull) -> None:
+        assert self._link is not None
+        request = center_pb2.PullRequest(
+            client_id=self._client_id,
+            service=self._service,
+            cluster_id=pull.cluster_id,
+            epoch=pull.stamp[0],
+            version=pull.stamp[1],
+            wait_ms=int(pull.wait_s * 1000.0),
+        )
+
+        def take(response: center_pb2.PullResponse | None, why: str) -> None:
+            answer = _answer_of(response, why)
+            self._do(self._machine.answered(pull.number, answer, monotonic_s()))
+
+        self._link.ask(
+            pull.center,
+            "Pull",
+            request,
+            center_pb2.PullResponse,
+            pull.wait_s + _PULL_TIMEOUT_S,
+            take,
+        )
+
+
+def _answer_of(response: center_pb2.PullResponse | None, why: str) -> MapAnswer | NotReady | Failed:
+    if response is None:
+        return Failed(why)
+    centers = tuple(response.centers)
+    if response.not_ready:
+        return NotReady(centers)
+    if not response.map:
+        return MapAnswer(None, centers)
+    try:
+        return MapAnswer(ClusterMap.decode(response.map), centers)
+    except ProtocolError as exc:
+        return Failed(str(exc))
+
+
+def _addresses(target: Target) -> tuple[str, ...]:
+    return tuple(endpoint.address for endpoint in target.endpoints)
