@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 
 from libevrpc.channel.call import CallFailure
 from libevrpc.channel.connection import Connection, ConnectionOptions
@@ -22,9 +23,18 @@ class Channel:
         loop: the background loop, already started.
         options: limits of each connection.
         times: limits of each dial.
+        on_down: told, on any thread, whenever a connection takes no more calls.
     """
 
-    __slots__ = ("_connection", "_dialling_lock", "_loop", "_options", "_times", "endpoint")
+    __slots__ = (
+        "_connection",
+        "_dialling_lock",
+        "_loop",
+        "_on_down",
+        "_options",
+        "_times",
+        "endpoint",
+    )
 
     def __init__(
         self,
@@ -32,8 +42,10 @@ class Channel:
         loop: EventLoop,
         options: ConnectionOptions,
         times: DialTimes,
+        on_down: Callable[[], object] | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self._on_down = on_down
         self._loop = loop
         self._options = options
         self._times = times
@@ -82,3 +94,5 @@ class Channel:
         """Drop a connection that takes no more calls, unless another has replaced it."""
         if self._connection is connection:
             self._connection = None
+        if self._on_down is not None:
+            self._on_down()

@@ -200,6 +200,17 @@ class Reporter:
             return self.answered(self._ask.number, Failed("no answer in time"), now_s)
         return [self._send(now_s)] if now_s >= self._due_s else []
 
+    def lost(self, center: str, now_s: float) -> list[ReportAction]:
+        """Note that the connection to `center` broke: if it is the one in use, report at once.
+
+        Otherwise a server that dies before its next report would leave only by expiry: no
+        living center holds a connection whose end could be seen.
+        """
+        if self._ask is not None or self._leaving or center != self.centers.current:
+            return []
+        self._due_s = now_s
+        return self.tick(now_s)
+
     def goodbye(self, now_s: float) -> list[ReportAction]:
         """Stop reporting and say so; ends with a GoodbyeDone. A second call changes nothing."""
         if self._leaving:

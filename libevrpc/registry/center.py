@@ -71,7 +71,7 @@ class _Driver:
 
     def begin(self) -> None:
         """Start the thread. Once."""
-        self._link = CenterLink()
+        self._link = CenterLink(self._lost)
         self._thread.start()
 
     def post(self, job: Callable[[], object]) -> None:
@@ -101,6 +101,9 @@ class _Driver:
                 link.events.get(timeout=wait_s)()
             except queue.Empty:
                 self._tick(monotonic_s())
+
+    def _lost(self, center: str) -> None:
+        """Hear that the connection to `center` ended; on the thread."""
 
     def _first(self) -> None:
         """Begin; on the thread."""
@@ -189,6 +192,10 @@ class CenterRegistrar(_Driver):
     def _tick(self, now_s: float) -> None:
         assert self._machine is not None
         self._do(self._machine.tick(now_s))
+
+    def _lost(self, center: str) -> None:
+        assert self._machine is not None
+        self._do(self._machine.lost(center, monotonic_s()))
 
     def _report_now(self) -> None:
         """Tell the center in use at once, beside the regular reports."""

@@ -36,7 +36,9 @@ class CenterLink:
     None, why there is none).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_lost: Callable[[str], object]) -> None:
+        """Begin; `on_lost(center)` is put into `events` when a connection ends."""
+        self._on_lost = on_lost
         self.events: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._loop = acquire_loop()
         self._channels: dict[str, Channel] = {}
@@ -94,7 +96,13 @@ class CenterLink:
     def _channel(self, center: str) -> Channel:
         channel = self._channels.pop(center, None)
         if channel is None:
-            channel = Channel(parse_endpoint(center), self._loop, self._options, self._times)
+            channel = Channel(
+                parse_endpoint(center),
+                self._loop,
+                self._options,
+                self._times,
+                lambda: self.events.put(lambda: self._on_lost(center)),
+            )
             if len(self._channels) >= CHANNELS_MAX:
                 oldest = next(iter(self._channels))
                 self._channels.pop(oldest).close("not used any more")

@@ -209,3 +209,19 @@ def test_whatever_centers_answer_there_is_a_next_report(answers: list[ReportAnsw
             now_s = reporter.next_deadline_s()
             actions = reporter.tick(now_s)
         actions = reporter.answered(sent(actions).number, answer, now_s)
+
+
+def test_broken_connection_to_the_owner_is_reported_around_at_once() -> None:
+    reporter, due_s = registered()
+    report = sent(reporter.lost("c2:1", due_s - 0.5))
+    assert report == SendReport(3, "c2:1")
+    assert sent(reporter.answered(3, GONE, due_s - 0.5)) == SendReport(4, "c3:1")
+
+
+def test_broken_connection_matters_only_where_the_reports_go_and_nobody_asks() -> None:
+    reporter, due_s = registered()
+    assert reporter.lost("c1:1", due_s - 0.5) == []
+    reporter.tick(due_s)
+    assert reporter.lost("c2:1", due_s) == []
+    reporter.goodbye(due_s)
+    assert reporter.lost("c2:1", due_s) == []
