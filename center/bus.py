@@ -2,8 +2,12 @@
 
 Every center binds a ROUTER and dials each other center with a DEALER of its own. Messages
 go out by the DEALER to their receiver and come in by the ROUTER; who sent one stands in the
-message, never in a routing id. Nothing is queued for a center that is not connected: stale
+message, never in a routing id. What one turn says to a center leaves as one batch, so that a
+short queue holds whole thoughts. Nothing is queued for a center that is not connected: stale
 votes are worthless, and the node sends again.
+
+A center whose process ended is noticed by its closed connection within milliseconds, one
+that is frozen or cut off by ZeroMQ's own heartbeats.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from dataclasses import dataclass
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from center.core.codec import decode, encode
+from center.core import codec
 from center.core.events import LinkDown, LinkUp, Message
 from center.core.messages import Body
 from libevrpc.errors import ConfigError, ProtocolError
@@ -24,16 +28,19 @@ __all__ = ["Bus", "BusCounts"]
 
 log = logging.getLogger(__name__)
 
-SEND_QUEUE_MAX = 64
-"""Messages that may wait for a connected center that reads slowly; one more is dropped."""
-RECEIVE_QUEUE_MAX = 1000
-MESSAGE_BYTES_MAX = 8 << 20
-"""A longer message closes the connection it came on. A map is at most 4 MiB."""
+QUEUE_MAX = 2
+"""Batches that may wait on either side of a connection; one more is dropped."""
+BATCH_MAX = 64
+"""Messages of one batch; further ones are dropped."""
+MESSAGE_BYTES_MAX = codec.MESSAGE_BYTES_MAX
+"""A longer message closes the connection it came on."""
 RECONNECT_MS = 20
-RECONNECT_MS_MAX = 200
 CONNECT_TIMEOUT_MS = 1000
-MESSAGES_PER_TURN_MAX = 256
-"""Messages taken in one turn; the rest waits for the next, after the node's clock."""
+HANDSHAKE_TIMEOUT_MS = 1000
+STALE_LINK_MS = 5000
+"""A connection of another center that is silent for longer is forgotten."""
+BATCHES_PER_TURN_MAX = 64
+"""Batches taken in one turn; the rest waits for the next, after the node's clock."""
 WARN_EVERY = 1000
 """Junk is logged at the first message and at every so many."""
 _WATCHED = (
@@ -46,7 +53,7 @@ _WATCHED = (
 
 @dataclass(slots=True)
 class BusCounts:
-    """What the bus has seen. `junk`: messages that no center of ours sent."""
+    """What the bus has seen, in messages. `junk`: such that no center of ours sent."""
 
     received: int = 0
     sent: int = 0
@@ -62,19 +69,34 @@ class Bus:
         bind: host:port to listen on, an IPv6 host in brackets.
         peers: id -> host:port of the other centers.
         wakeup_fd: a descriptor to wait on too.
+        heartbeat_s: how often a connection is tried.
+        patience_s: a connection that does not answer for this long is down.
 
     Raises:
         ConfigError: the address cannot be listened on.
     """
 
-    def __init__(self, me: int, bind: str, peers: Mapping[int, str], wakeup_fd: int) -> None:
+    def __init__(
+        self,
+        me: int,
+        bind: str,
+        peers: Mapping[int, str],
+        wakeup_fd: int,
+        *,
+        heartbeat_s: float,
+        patience_s: float,
+    ) -> None:
         self.counts = BusCounts()
+        self._heartbeat_ms = max(1, round(heartbeat_s * 1000.0))
+        self._patience_ms = max(1, round(patience_s * 1000.0))
         self._me = me
         self._wakeup_fd = wakeup_fd
         self._context = zmq.Context(io_threads=1)
         self._router = self._socket(zmq.ROUTER)
-        self._router.setsockopt(zmq.RCVHWM, RECEIVE_QUEUE_MAX)
+        self._router.setsockopt(zmq.RCVHWM, QUEUE_MAX)
         self._router.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+        self._router.setsockopt(zmq.HEARTBEAT_IVL, STALE_LINK_MS // 2)
+        self._router.setsockopt(zmq.HEARTBEAT_TIMEOUT, STALE_LINK_MS // 2)
         try:
             self._router.bind(f"tcp://{bind}")
         except zmq.ZMQError as exc:
@@ -84,6 +106,7 @@ class Bus:
                 " see peer_port in the centers list and peer_bind"
             ) from None
         self._dealers: dict[int, zmq.Socket[bytes]] = {}
+        self._batches: dict[int, list[bytes]] = {}
         self._monitors: dict[zmq.Socket[bytes], int] = {}
         self._up: dict[int, bool | None] = {}
         self._poller = zmq.Poller()
@@ -101,10 +124,12 @@ class Bus:
     def _dial(self, peer: int, address: str) -> None:
         dealer = self._socket(zmq.DEALER)
         dealer.setsockopt(zmq.IMMEDIATE, 1)
-        dealer.setsockopt(zmq.SNDHWM, SEND_QUEUE_MAX)
+        dealer.setsockopt(zmq.SNDHWM, QUEUE_MAX)
         dealer.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-        dealer.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
         dealer.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
+        dealer.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)
+        dealer.setsockopt(zmq.HEARTBEAT_IVL, self._heartbeat_ms)
+        dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, self._patience_ms)
         monitor = dealer.get_monitor_socket(_WATCHED)
         dealer.connect(f"tcp://{address}")
         self._dealers[peer] = dealer
@@ -118,30 +143,42 @@ class Bus:
         return self._wakeup_fd in ready
 
     def send(self, to: int, incarnation: int, body: Body) -> None:
-        """Send to one center, or drop: it is not connected, or reads too slowly."""
-        try:
-            self._dealers[to].send(encode(self._me, incarnation, body), zmq.DONTWAIT)
-        except zmq.Again:
+        """Say something to one center with the next `flush`."""
+        batch = self._batches.setdefault(to, [])
+        if len(batch) >= BATCH_MAX:
             self.counts.dropped += 1
         else:
-            self.counts.sent += 1
+            batch.append(codec.encode(self._me, incarnation, body))
+
+    def flush(self) -> None:
+        """Send what was said; dropped for a center that is away or reads too slowly."""
+        for to, batch in self._batches.items():
+            try:
+                self._dealers[to].send_multipart(batch, zmq.DONTWAIT)
+            except zmq.Again:
+                self.counts.dropped += len(batch)
+            else:
+                self.counts.sent += len(batch)
+        self._batches.clear()
 
     def messages(self) -> Iterator[Message]:
         """Take what has come in, within this turn's share; junk is counted and dropped."""
-        for _ in range(MESSAGES_PER_TURN_MAX):
+        for _ in range(BATCHES_PER_TURN_MAX):
             try:
-                frames = self._router.recv_multipart(zmq.DONTWAIT)
+                _, *frames = self._router.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 return
-            try:
-                if len(frames) != 2:
-                    raise ProtocolError(f"message of {len(frames)} frames")
-                sender, incarnation, body = decode(frames[1])
-            except ProtocolError as exc:
-                self._note_junk(exc)
+            if not 0 < len(frames) <= BATCH_MAX:
+                self._note_junk(f"batch of {len(frames)} messages")
                 continue
-            self.counts.received += 1
-            yield Message(sender, incarnation, body)
+            for frame in frames:
+                try:
+                    sender, incarnation, body = codec.decode(frame)
+                except ProtocolError as exc:
+                    self._note_junk(str(exc))
+                    break
+                self.counts.received += 1
+                yield Message(sender, incarnation, body)
 
     def links(self) -> Iterator[LinkUp | LinkDown]:
         """Take what has become of the links."""
@@ -153,10 +190,10 @@ class Bus:
                     self._up[peer] = up
                     yield LinkUp(peer) if up else LinkDown(peer)
 
-    def _note_junk(self, exc: ProtocolError) -> None:
+    def _note_junk(self, why: str) -> None:
         self.counts.junk += 1
         if self.counts.junk % WARN_EVERY == 1:
-            log.warning("junk on the port for centers count=%d: %s", self.counts.junk, exc)
+            log.warning("junk on the port for centers count=%d: %s", self.counts.junk, why)
 
     def close(self) -> None:
         """Close every socket; the other centers hear of it at once."""

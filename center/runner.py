@@ -282,7 +282,14 @@ class Runner:
         if self._settings.peer_bind:
             bind = f"{self._settings.peer_bind}:{self._me.peer_port}"
         try:
-            bus = Bus(self._id, bind, peers, self._bell_read)
+            bus = Bus(
+                self._id,
+                bind,
+                peers,
+                self._bell_read,
+                heartbeat_s=self._settings.heartbeat_s,
+                patience_s=self._settings.lease_s,
+            )
         except ConfigError as exc:
             self._failure = exc
             self._ready.set()
@@ -300,6 +307,7 @@ class Runner:
             self._publish_map(served)
         self._ready.set()
         while not self._stopping:
+            bus.flush()
             if bus.wait(node.next_deadline_s() - boottime_s()):
                 os.read(self._bell_read, 1)
             for link in bus.links():
