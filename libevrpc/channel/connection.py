@@ -25,22 +25,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from libevrpc.channel.call import CallFailure, ClientCall
+from libevrpc.channel.upkeep import FutureDeadlines, Upkeep
 from libevrpc.core.hello import GOAWAY_FIELD, INTERNAL_SERVICE, PING_ID, read_hello
-from libevrpc.core.keepalive import Keepalive, KeepaliveStep
 from libevrpc.core.prpc import Broken, PrpcDecoder, Reply, WireLimits
 from libevrpc.core.prpc_encode import RequestEncoder
-from libevrpc.core.timers import Timer
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
 from libevrpc.loop.transport import Transport
 
 __all__ = ["Connection", "ConnectionOptions"]
 
-_PARK_AFTER_S = 0.05
-"""A connection without new calls for this long is read by the loop."""
 _STALE_AFTER_S = 0.001
 """A connection that was read this recently is not probed before a request is sent."""
-_NEVER_S = float("inf")
 _PING = RequestEncoder(INTERNAL_SERVICE, "Ping")
 _CANCEL = RequestEncoder(INTERNAL_SERVICE, "Cancel")
 
@@ -71,36 +67,6 @@ class Connection:
         going_away: the server takes no further calls; those in flight are still answered.
     """
 
-    __slots__ = (
-        "_baton",
-        "_decoder",
-        "_followers",
-        "_futures",
-        "_ids",
-        "_keepalive",
-        "_last_id",
-        "_last_read_s",
-        "_loop",
-        "_looped",
-        "_on_down",
-        "_options",
-        "_pending",
-        "_poll",
-        "_retired",
-        "_shut",
-        "_state_lock",
-        "_sweep_at_s",
-        "_sweep_timer",
-        "_tick_timer",
-        "_ticked_id",
-        "_transport",
-        "_waiting",
-        "down",
-        "going_away",
-        "greet",
-        "peer",
-    )
-
     def __init__(
         self,
         peer: str,
@@ -117,7 +83,7 @@ class Connection:
         self._on_down = on_down
         self._ids = itertools.count(1)
         self._last_id = 0
-        self._ticked_id = 0
+        self._looked_id = 0
         self._last_read_s = 0.0
         self._transport: Transport | None = None
         self._waiting: list[tuple[ClientCall | None, bytes]] = []
@@ -129,12 +95,10 @@ class Connection:
         self._baton = threading.Lock()
         self._baton.acquire()  # nobody reads before there is a socket
         self._looped = False
-        self._sweep_at_s = _NEVER_S
-        self._sweep_timer: Timer | None = None
-        self._tick_timer: Timer | None = None
+        self._deadlines = FutureDeadlines(loop, self._futures, self._expire_future)
+        self._upkeep = Upkeep(loop, park=self._park, ping=self._ping, dead=self._found_dead)
         self._shut = False
         self._retired = False
-        self._keepalive: Keepalive | None = None
         self._poll = select.poll()
 
     # -- any thread ---------------------------------------------------------------------
@@ -178,8 +142,7 @@ class Connection:
             self._futures.pop(call.correlation_id, None)
             self._tell_soon(call)
             return
-        if call.deadline_s < self._sweep_at_s:
-            self._loop.post(self._arm_sweep)
+        self._deadlines.watch(call)
         if self._baton.acquire(False):
             self._pass_baton()
 
@@ -195,7 +158,7 @@ class Connection:
             return False
         call.failure = CallFailure(Errno.CANCELLED, "cancelled by the caller", sent=True)
         self._finish(call)
-        if self._keepalive is not None:  # only a peer of ours understands
+        if self._upkeep.greeted:  # only a peer of ours understands
             from libevrpc.gen.internal_pb2 import CancelRequest
 
             body = CancelRequest(correlation_id=call.correlation_id).SerializeToString()
@@ -319,9 +282,7 @@ class Connection:
 
     def _take(self, data: bytes, now_s: float) -> None:
         self._last_read_s = now_s
-        keepalive = self._keepalive
-        if keepalive is not None:
-            keepalive.last_read_s = now_s
+        self._upkeep.heard(now_s)
         for event in self._decoder.receive_data(data):
             if type(event) is Reply:
                 call = self._pending.pop(event.correlation_id, None)
@@ -341,9 +302,8 @@ class Connection:
         if fields is None:
             return
         hello = read_hello(fields)
-        if hello is not None and self._keepalive is None:
-            self._keepalive = Keepalive(hello.client_timeout_ms / 1000.0, now_s)
-            self._loop.post(self._tick)
+        if hello is not None:
+            self._upkeep.greet(hello.client_timeout_ms / 1000.0, now_s)
         if GOAWAY_FIELD in fields and not self.going_away:
             self.going_away = True
             self._on_down(self)
@@ -452,7 +412,7 @@ class Connection:
         if self.down is not None:
             transport.close("closed while connecting")
         else:
-            self._tick_soon()
+            self._upkeep.look_soon()
         self._pass_baton()
 
     def _send_waiting(self, transport: Transport) -> list[ClientCall]:
@@ -477,7 +437,7 @@ class Connection:
             self._take(data, self._loop.now_s)
         finally:
             transport.uncork()
-        if not self._futures and (self._followers or self._last_id != self._ticked_id):
+        if not self._futures and (self._followers or self._last_id != self._looked_id):
             self._unpark()
 
     def on_eof(self) -> None:
@@ -488,6 +448,7 @@ class Connection:
         """See `TransportOwner.on_shut`."""
         self._go_down(CallFailure(Errno.FAILED_SOCKET, f"{self.peer}: {reason}", sent=True))
         self._shut = True
+        self._upkeep.end()
         if self._looped or self._baton.acquire(False):
             self._looped = False
             self._retired = True
@@ -510,58 +471,23 @@ class Connection:
         self._looped = False
         transport.pause_reading()
         self._pass_baton()
-        self._tick_soon()
+        self._upkeep.look_soon()
 
-    def _tick(self) -> None:
-        """Park an idle connection, ping, and notice a silent server."""
-        if self.down is not None:
-            return
-        now_s = self._loop.now_s
-        if self._last_id == self._ticked_id and not self._looped and self._baton.acquire(False):
+    def _park(self) -> bool:
+        """Let the loop read if nobody has called since it last looked; True if it reads."""
+        if self._last_id == self._looked_id and not self._looped and self._baton.acquire(False):
             self._adopt()
-        self._ticked_id = self._last_id
-        keepalive = self._keepalive
-        if keepalive is not None:
-            match keepalive.step(now_s):
-                case KeepaliveStep.PING:
-                    self._send(None, _PING.encode(PING_ID, b"", timeout_ms=1000))
-                case KeepaliveStep.DEAD:
-                    text = f"{self.peer} stopped answering heartbeats"
-                    self._go_down(CallFailure(Errno.FAILED_SOCKET, text, sent=True))
-                    return
-                case KeepaliveStep.WAIT:
-                    pass
-        if not self._looped:
-            self._tick_soon()
-        elif keepalive is not None:
-            self._tick_timer = self._loop.call_at(keepalive.due_s(), self._tick)
+        self._looked_id = self._last_id
+        return self._looped
 
-    def _tick_soon(self) -> None:
-        if self._tick_timer is not None:
-            self._loop.cancel(self._tick_timer)
-        self._tick_timer = self._loop.call_at(self._loop.now_s + _PARK_AFTER_S, self._tick)
+    def _ping(self) -> None:
+        self._send(None, _PING.encode(PING_ID, b"", timeout_ms=1000))
 
-    def _arm_sweep(self) -> None:
-        """Arm the timer for the earliest deadline among the futures."""
-        if self._sweep_timer is not None:
-            self._loop.cancel(self._sweep_timer)
-        # first "never", then look: a future that starts meanwhile asks for a timer itself
-        self._sweep_at_s = _NEVER_S
-        earliest_s = min(
-            (call.deadline_s for call in list(self._futures.values())), default=_NEVER_S
-        )
-        if earliest_s < _NEVER_S:
-            self._sweep_at_s = earliest_s
-            self._sweep_timer = self._loop.call_at(earliest_s, self._sweep)
+    def _found_dead(self) -> None:
+        text = f"{self.peer} stopped answering heartbeats"
+        self._go_down(CallFailure(Errno.FAILED_SOCKET, text, sent=True))
 
-    def _sweep(self) -> None:
-        """Fail the futures whose deadline has come."""
-        now_s = time.monotonic()
-        for call in list(self._futures.values()):
-            if (
-                call.deadline_s <= now_s
-                and self._pending.pop(call.correlation_id, None) is not None
-            ):
-                self._expire(call)
-                self._finish(call)
-        self._arm_sweep()
+    def _expire_future(self, call: ClientCall) -> None:
+        if self._pending.pop(call.correlation_id, None) is not None:
+            self._expire(call)
+            self._finish(call)
