@@ -44,9 +44,9 @@ STRUCT_USERS: dict[str, str] = {
 LOCK_BUDGET: dict[str, str] = {
     "libevrpc/loop/eventloop.py": "the inbox: post() comes from any thread",
     "libevrpc/loop/transport.py": "the send lock: a worker may write its own reply",
-    "libevrpc/channel/background.py": "one loop for all clients: the first starts it, the last ends it",
+    "libevrpc/channel/background.py": "all clients share a loop: the first starts it",
     "libevrpc/channel/channel.py": "one dial at a time, whoever calls first",
-    "libevrpc/channel/connection.py": "the reader baton, followers' gates, and the step to a socket",
+    "libevrpc/channel/connection.py": "reader baton, followers' gates, the step to a socket",
     "libevrpc/channel/dial.py": "bounds the names being resolved, which no thread of ours owns",
     "libevrpc/client/client.py": "routes are made by whichever caller comes first",
     "libevrpc/client/future.py": "the gate of a thread that waits for a result",
