@@ -29,9 +29,9 @@ __all__ = ["Bus", "BusCounts"]
 log = logging.getLogger(__name__)
 
 QUEUE_MAX = 2
-"""Batches that may wait on either side of a connection; one more is dropped."""
+"""Batches that may wait on either side of a connection."""
 BATCH_MAX = 64
-"""Messages of one batch; further ones are dropped."""
+"""Messages of one batch: what waits for a full queue grows to this, then the oldest goes."""
 MESSAGE_BYTES_MAX = codec.MESSAGE_BYTES_MAX
 """A longer message closes the connection it came on."""
 RECONNECT_MS = 20
@@ -146,20 +146,29 @@ class Bus:
         """Say something to one center with the next `flush`."""
         batch = self._batches.setdefault(to, [])
         if len(batch) >= BATCH_MAX:
+            del batch[0]
             self.counts.dropped += 1
-        else:
-            batch.append(codec.encode(self._me, incarnation, body))
+        batch.append(codec.encode(self._me, incarnation, body))
 
     def flush(self) -> None:
-        """Send what was said; dropped for a center that is away or reads too slowly."""
-        for to, batch in self._batches.items():
+        """Send what was said; keep it for a full queue, drop it for a center that is away."""
+        for to, batch in list(self._batches.items()):
+            dealer = self._dealers[to]
+            full = False
             try:
-                self._dealers[to].send_multipart(batch, zmq.DONTWAIT)
+                dealer.send_multipart(batch, zmq.DONTWAIT)
             except zmq.Again:
-                self.counts.dropped += len(batch)
+                full = self._up[to] is True
+                self.counts.dropped += 0 if full else len(batch)
             else:
                 self.counts.sent += len(batch)
-        self._batches.clear()
+            if not full:
+                del self._batches[to]
+            if full != (dealer in self._poller):
+                if full:
+                    self._poller.register(dealer, zmq.POLLOUT)
+                else:
+                    self._poller.unregister(dealer)
 
     def messages(self) -> Iterator[Message]:
         """Take what has come in, within this turn's share; junk is counted and dropped."""
