@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import select
 import signal
 import socket
 import sys
-import threading
 from pathlib import Path
 
 import psutil
@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="vote at once although the disk is empty: this cluster has never run before",
     )
+    made.add_argument("--parent-fd", type=int, help=argparse.SUPPRESS)
     made.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
     return made
 
@@ -77,21 +78,43 @@ def run(given: argparse.Namespace) -> int:
     check_security(centers, settings)
     for warning in centers.warnings():
         logging.getLogger("center").warning("%s", warning)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: stopping.set())
+    bell = Bell()
     runner = Runner(
         center_id,
         centers,
         settings,
         data_folder(settings, center_id),
         new_cluster=given.new_cluster,
+        on_end=bell.ring,
     )
     runner.start()
     print(f"center {center_id} listening on {runner.address}", flush=True)
-    stopping.wait()
+    bell.wait(given.parent_fd)
     runner.stop()
-    return 0
+    return int(runner.failed)
+
+
+class Bell:
+    """Wakes the main thread: a signal, the end of the node, or the end of the parent process.
+
+    A pipe, since a signal handler must not touch a lock that the main thread may hold.
+    """
+
+    def __init__(self) -> None:
+        self._read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._write_fd, False)
+        signal.set_wakeup_fd(self._write_fd)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, frame: None)
+
+    def ring(self) -> None:
+        """Wake the main thread. Any thread."""
+        os.write(self._write_fd, b"!")
+
+    def wait(self, parent_fd: int | None) -> None:
+        """Block until it is rung, or `parent_fd` is at its end."""
+        watched = [self._read_fd] if parent_fd is None else [self._read_fd, parent_fd]
+        select.select(watched, [], [])
 
 
 def data_folder(settings: CenterSettings, center_id: int) -> Path:

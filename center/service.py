@@ -19,8 +19,9 @@ from center.core.events import (
 from center.core.members import flaw_of
 from center.core.messages import Report
 from center.front import Front
-from center.polls import LongPolls, response_of
+from center.polls import LongPoll, LongPolls, response_of
 from libevrpc import Deferred, RpcError, ServerController, StatusCode
+from libevrpc.clock import monotonic_s
 from libevrpc.gen import center_pb2
 
 __all__ = ["CenterService", "Desk", "status_message"]
@@ -33,7 +34,7 @@ class Desk(Protocol):
     """The node's thread, as the service sees it."""
 
     def submit(self, event: Event) -> bool:
-        """Hand an event to the node; False if too many wait. Any thread."""
+        """Hand an event of a server to the node; False if too many wait. Any thread."""
 
     def ask_status(self, deferred: Deferred) -> bool:
         """Answer `deferred` with the node's status; False if too many wait. Any thread."""
@@ -110,10 +111,12 @@ class CenterService:
         ours = front.map is not None and front.map.cluster_id == request.cluster_id
         if front.map is not None and not ours:
             stamp = (0, 0)  # nothing, or another cluster's map: tell ours
-        if not request.wait_ms or front.map is None or front.stamp > stamp:
+        if not request.wait_ms or not front.led or front.map is None or front.stamp > stamp:
             return response_of(front, request.service, stamp)
-        wait_s = min(WAIT_MAX_S, request.wait_ms / 1000.0)
-        self._polls.add(controller.defer(), request.service, stamp, wait_s)
+        until_s = monotonic_s() + min(WAIT_MAX_S, request.wait_ms / 1000.0)
+        poll = LongPoll(controller.defer(), request.service, stamp, until_s)
+        self._polls.add(poll)
+        controller.on_cancel(lambda: self._polls.forget(poll))
         return None
 
     def status(

@@ -53,7 +53,6 @@ LOCK_BUDGET: dict[str, str] = {
     "libevrpc/client/router.py": "callers share balancer and retry budget",
     "libevrpc/server/server.py": "services are added and removed one at a time, from any thread",
     "libevrpc/server/workers.py": "the queue that loops fill and workers empty, and workers' gates",
-    "center/runner.py": "the inbox: loops and helpers hand events to the node's thread",
 }
 """The files that may make a lock, and why ownership by one thread does not do."""
 
