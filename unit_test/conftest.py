@@ -1,3 +1,8 @@
-"""What every test gets: see the three plugins."""
+"""What every test gets: see the plugins."""
 
-pytest_plugins = ["unit_test.fix_clock", "unit_test.fix_leak", "unit_test.fix_net"]
+pytest_plugins = [
+    "unit_test.fix_clock",
+    "unit_test.fix_leak",
+    "unit_test.fix_net",
+    "unit_test.fix_rpc",
+]

@@ -25,6 +25,9 @@ _JOBS_PER_TURN_MAX = 10_000
 """Posted jobs run in one turn; the rest wait for the next, after the sockets had theirs."""
 
 
+_LAST_ROUNDS_MAX = 100
+"""Rounds of posted jobs that a stopping loop still runs, each posted by the one before."""
+
 _loop_threads: set[int] = set()
 
 
@@ -117,7 +120,9 @@ class EventLoop:
         registered are forgotten, not closed: their owners close them before.
         """
         if self._thread.ident is None:
-            self._close()
+            if not self._closed:
+                self._close_inbox()
+                self._poller.close()
             return True
         self.post(self._begin_stop)
         self._thread.join(timeout_s)
@@ -176,8 +181,13 @@ class EventLoop:
         _loop_threads.add(thread)
         while not self._stopping:
             self._turn()
-        self._close()
-        self._run_jobs(len(self._jobs))
+        for _ in range(_LAST_ROUNDS_MAX):  # jobs that end connections post further ones
+            if not self._jobs:
+                break
+            self._run_jobs(len(self._jobs))
+        self._close_inbox()
+        self._run_jobs(len(self._jobs))  # what was accepted meanwhile; nothing more can be
+        self._poller.close()
         _loop_threads.discard(thread)
 
     def _turn(self) -> None:
@@ -235,11 +245,8 @@ class EventLoop:
     def _begin_stop(self) -> None:
         self._stopping = True
 
-    def _close(self) -> None:
+    def _close_inbox(self) -> None:
         with self._inbox_lock:
-            if self._closed:
-                return
             self._closed = True
             self._sleeping = False
             self._wakeup.close()
-        self._poller.close()
