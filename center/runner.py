@@ -267,7 +267,8 @@ class Runner:
         try:
             self._bound.set()
             self._going.wait()
-            self._serve(bus)
+            if not self._stopping:  # the client port could be listened on too
+                self._serve(bus)
         finally:
             bus.close()
 

@@ -1,0 +1,258 @@
+"""Centers and servers as processes of this machine, and questions to them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+
+from libevrpc.clock import monotonic_s
+from libevrpc.core.clustermap import ClusterMap
+from libevrpc.core.prpc import PrpcDecoder, Reply, WireLimits
+from libevrpc.core.prpc_encode import encode_request
+from libevrpc.gen import center_pb2
+from unit_test.fix_net import free_ports
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WAIT_S = 20.0
+"""Longest wait for what must happen; a measured time has its own bound."""
+Status = center_pb2.StatusResponse
+
+
+def wait_until(holds: Callable[[], object], within_s: float = WAIT_S, what: str = "") -> None:
+    """Look every few milliseconds until `holds`; fail after `within_s`."""
+    pause = threading.Event()
+    until_s = monotonic_s() + within_s
+    while not holds():
+        if monotonic_s() > until_s:
+            pytest.fail(f"did not happen within {within_s:g} s: {what}", pytrace=False)
+        pause.wait(0.003)
+
+
+def ask(
+    address: str, method: str, request: Any, response_class: Any, timeout_s: float = 2.0
+) -> Any:
+    """Ask one center; None if it does not answer, or with an error."""
+    host, _, port = address.rpartition(":")
+    timeout_ms = int(timeout_s * 1000)
+    frame = encode_request(
+        "evrpc.Center", method, 1, request.SerializeToString(), timeout_ms=timeout_ms
+    )
+    decoder = PrpcDecoder("client", WireLimits())
+    try:
+        with socket.create_connection((host, int(port)), timeout_s) as sock:
+            sock.sendall(frame)
+            while data := sock.recv(1 << 20):
+                for event in decoder.receive_data(data):
+                    if isinstance(event, Reply):
+                        failed = event.error_code
+                        return None if failed else response_class.FromString(event.payload)
+    except OSError:
+        return None
+    return None
+
+
+class Process:
+    """One child; its standard error is kept in `log`."""
+
+    def __init__(self, words: list[str], log: Path) -> None:
+        self.log = log
+        self.began_s = monotonic_s()
+        with log.open("ab") as errors:
+            self._child = subprocess.Popen(
+                [sys.executable, *words],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+
+    def first_line(self) -> str:
+        """Wait for the first line of standard output."""
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline().decode().strip()
+        if not line:
+            self.end()
+            pytest.fail(f"ended at start:\n{self.log.read_text()}", pytrace=False)
+        return line
+
+    def signal(self, number: signal.Signals) -> float:
+        """Send a signal; returns the moment."""
+        sent_s = monotonic_s()
+        self._child.send_signal(number)
+        return sent_s
+
+    def wait(self, timeout_s: float = WAIT_S) -> int:
+        """Wait for the end; returns the exit status."""
+        status = self._child.wait(timeout_s)
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+        return status
+
+    def end(self) -> None:
+        """Kill it if it still runs."""
+        self._child.kill()
+        self.wait()
+
+
+class Cluster:
+    """Centers with folders below `folder`; `with` ends every process it started."""
+
+    def __init__(self, folder: Path, centers: int = 3) -> None:
+        self.folder = folder
+        self.ids = list(range(1, centers + 1))
+        ports = free_ports(2 * centers)
+        self.peer_port = dict(zip(self.ids, ports[::2], strict=True))
+        self.client_port = dict(zip(self.ids, ports[1::2], strict=True))
+        self.list_path = folder / "centers_list"
+        self.list_path.write_text(
+            "".join(f"{i} 127.0.0.1 {self.peer_port[i]} {self.client_port[i]}\n" for i in self.ids)
+        )
+        self.processes: dict[int, Process] = {}
+        self.servers: list[Process] = []
+
+    def __enter__(self) -> Cluster:
+        try:
+            self.start_all()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def start_all(self) -> None:
+        """Start every center at once, and wait until they listen."""
+        for center in self.ids:
+            self.launch(center)
+        for center in self.ids:
+            self.processes[center].first_line()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in [*self.servers, *self.processes.values()]:
+            process.end()
+
+    # -- centers ------------------------------------------------------------------------
+
+    def words(self, center: int, **options: str) -> list[str]:
+        """Return the command line of one center."""
+        given = {
+            "id": str(center),
+            "centers_list": str(self.list_path),
+            "data_dir": str(self.folder / f"data-{center}"),
+            **options,
+        }
+        pairs = [(f"--{name.replace('_', '-')}", value) for name, value in given.items()]
+        return ["-m", "center", *(word for pair in pairs for word in pair)]
+
+    def launch(self, center: int) -> Process:
+        """Start one center without waiting for it."""
+        log = self.folder / f"center-{center}.log"
+        self.processes[center] = Process(self.words(center), log)
+        return self.processes[center]
+
+    def restart(self, center: int) -> None:
+        """Start a center that has ended, and wait until it listens."""
+        self.launch(center).first_line()
+
+    def kill(self, center: int) -> float:
+        """SIGKILL a center; returns the moment."""
+        process = self.processes.pop(center)
+        sent_s = process.signal(signal.SIGKILL)
+        process.wait()
+        return sent_s
+
+    def address(self, center: int) -> str:
+        """Return a center's client address."""
+        return f"127.0.0.1:{self.client_port[center]}"
+
+    def target(self, *centers: int) -> str:
+        """Return the target that names these centers; all of them if none is given."""
+        return "center://" + ",".join(self.address(each) for each in centers or self.ids)
+
+    def logs(self) -> str:
+        """Return what every process has said, for a failing test."""
+        return "\n".join(f"{path.name}\n{path.read_text()}" for path in self.folder.glob("*.log"))
+
+    # -- questions ----------------------------------------------------------------------
+
+    def status(self, center: int) -> Status | None:
+        """Return what a center says of itself."""
+        found: Status | None = ask(
+            self.address(center), "Status", center_pb2.StatusRequest(), center_pb2.StatusResponse
+        )
+        return found
+
+    def map(self, center: int, service: str = "") -> ClusterMap | None:
+        """Return the map that a center serves."""
+        found = ask(
+            self.address(center),
+            "Pull",
+            center_pb2.PullRequest(service=service),
+            center_pb2.PullResponse,
+        )
+        return ClusterMap.decode(found.map) if found is not None and found.map else None
+
+    def servers_at(self, center: int) -> list[str]:
+        """Return the addresses in the map that a center serves."""
+        found = self.map(center)
+        return [] if found is None else [entry.address for entry in found.servers]
+
+    def leader(self) -> int:
+        """Wait until all running centers follow one leader with a map; returns it."""
+        named: list[int] = []
+
+        def settled() -> bool:
+            seen = [self.status(each) for each in self.processes]
+            if any(each is None or not each.leader or not each.map_epoch for each in seen):
+                return False
+            leaders = {each.leader for each in seen if each is not None}
+            named[:] = leaders
+            return len(leaders) == 1
+
+        wait_until(settled, what=f"one leader\n{self.logs()}")
+        return named[0]
+
+    def newer_epoch(self, than: int, centers: list[int]) -> float:
+        """Wait until one of `centers` serves a map of a newer epoch; returns the moment."""
+
+        def newer() -> bool:
+            maps = [self.map(each) for each in centers]
+            return any(each is not None and each.epoch > than for each in maps)
+
+        wait_until(newer, what=f"epoch above {than}\n{self.logs()}")
+        return monotonic_s()
+
+    # -- servers ------------------------------------------------------------------------
+
+    def server(self, target: str = "", listen: str = "127.0.0.1:0") -> tuple[Process, str]:
+        """Start a server; returns it and its address once it listens."""
+        script = str(Path(__file__).with_name("echo_process.py"))
+        log = self.folder / f"server-{len(self.servers)}.log"
+        state_dir = str(self.folder / "server-state")
+        process = Process([script, listen, target or self.target(), state_dir], log)
+        self.servers.append(process)
+        return process, process.first_line().removeprefix("listening on ")
+
+    def await_servers(self, *addresses: str, within_s: float = WAIT_S) -> float:
+        """Wait until every running center serves exactly these servers; returns the moment."""
+        wanted = sorted(addresses)
+        wait_until(
+            lambda: all(sorted(self.servers_at(each)) == wanted for each in self.processes),
+            within_s,
+            f"servers {wanted}\n{self.logs()}",
+        )
+        return monotonic_s()
