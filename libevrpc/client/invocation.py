@@ -326,7 +326,11 @@ class FutureInvocation(Invocation, CallFuture):
         if self._given_up:
             self._end_badly(RpcError(StatusCode.CANCELLED, "cancelled by the caller"))
             return
-        channel = self._next_channel()
+        try:
+            channel = self._next_channel()
+        except RpcError as exc:
+            self._end_badly(self._fail(exc))
+            return
         if channel is None:
             self._wait_for_endpoint()
             return

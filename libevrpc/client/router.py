@@ -62,6 +62,7 @@ class Router:
         "_sole",
         "_waiters",
         "balances",
+        "closed",
         "known",
     )
 
@@ -79,6 +80,8 @@ class Router:
         """Set while there is an endpoint to call."""
         self.balances = True
         """False while there is exactly one endpoint: nothing to choose, nothing to count."""
+        self.closed = False
+        """No call is started or retried any more."""
         self._balancer = balancer
         self._budget = budget
         self._policy = policy
@@ -118,7 +121,7 @@ class Router:
     def when_known(self, waiter: Callable[[], object]) -> None:
         """Run `waiter` once there is an endpoint, at once if there is."""
         with self._lock:
-            if not self._endpoints:
+            if not self._endpoints and not self.closed:
                 self._waiters.append(waiter)
                 return
         waiter()
@@ -133,11 +136,16 @@ class Router:
         """Choose an endpoint and count a call as started on it; None: there is none.
 
         Where every endpoint has been tried, they are tried again.
+
+        Raises:
+            RpcError: the client is closed.
         """
         sole = self._sole
         if sole is not None:
             return sole
         with self._lock:
+            if self.closed:
+                raise RpcError(StatusCode.UNAVAILABLE, "client is closed", errno=Errno.CLOSED)
             balancer = self._balancer
             if not tried:
                 self._budget.called(now_s)
@@ -181,6 +189,8 @@ class Router:
         deadline_s: float,
     ) -> Retry | GiveUp:
         """Decide on a failed try; see `RetryPolicy.next_step`."""
+        if self.closed:
+            return GiveUp("client is closed")
         with self._lock:
             return self._policy.next_step(
                 error,
@@ -196,6 +206,8 @@ class Router:
     def close(self, text: str) -> None:
         """End every channel."""
         with self._lock:
+            self.closed = True
+            self.known.set()  # whoever waits for an endpoint need not wait any longer
             channels = list(self._channels.values())
             self._channels.clear()
             self._sole = None

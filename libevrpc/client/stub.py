@@ -104,7 +104,7 @@ class StubMethod:
         """Send the request and return; nobody learns whether it was executed.
 
         Raises:
-            RpcError: it could not be sent.
+            RpcError: it could not even be queued to be sent.
             UsageError: not a request of this method, or called on a loop thread.
         """
         client = self._client

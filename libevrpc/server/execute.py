@@ -50,10 +50,7 @@ def execute(call: ServerCall) -> None:
     Never raises: whatever a handler does becomes an error reply, and the log has the
     traceback.
     """
-    session = call.session
-    if call.order > session.started_order:  # 0 for an inline call
-        session.started_order = call.order
-    if call not in session.in_flight:  # its deadline passed while it waited for a worker
+    if call not in call.session.in_flight:  # its deadline passed while it waited for a worker
         return
     try:
         _run(call)

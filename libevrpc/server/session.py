@@ -73,6 +73,7 @@ class Session:
         in_flight: calls that nobody has answered yet; whoever pops one answers it.
         posted_order, started_order: the last call given to the workers and the last one
             they began; while they differ another reply is near and sends can be shared.
+        watched: the loop looks every millisecond whether a reply is held.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class Session:
         "peer",
         "posted_order",
         "started_order",
+        "watched",
     )
 
     def __init__(self, shard: Shard, transport: Transport, limits: SessionLimits) -> None:
@@ -99,6 +101,7 @@ class Session:
         self.in_flight: dict[ServerCall, None] = {}
         self.posted_order = 0
         self.started_order = 0
+        self.watched = False
         self._shard = shard
         self._transport = transport
         self._decoder = WireSwitch(limits.wire)
@@ -248,19 +251,27 @@ class Session:
             return
         transport = self._transport
         # Where another call of this connection is about to run, its reply takes this one along.
-        # Should it take long, the loop sends what is held within a millisecond.
+        # Should it take long, the loop sends what is held within a millisecond. The loop stops
+        # looking by clearing `watched` first and sending what is held then; holding first and
+        # reading `watched` then, either side sees what the other did.
         if (
-            self.started_order != self.posted_order
+            self.watched
+            and self.started_order != self.posted_order
             and self.in_flight
             and transport.unsent_bytes + len(frame) <= _HELD_BYTES_MAX
             and transport.hold(frame)
         ):
+            if not self._still_watched():
+                transport.flush()
             return
         if not transport.send(frame) and not transport.closed:
             text = "too many replies wait for the peer to read"
             error = encode_error(call.request.correlation_id, Errno.OVERCROWDED, text)
             if not transport.send(error):
                 transport.close(text)
+
+    def _still_watched(self) -> bool:
+        return self.watched
 
     def _put(self, frame: bytes) -> None:
         """Send from the loop: with the other frames of this turn's bytes, or at once."""
@@ -297,12 +308,13 @@ class Session:
 
     def flush_held(self) -> bool:
         """Send held replies; True while more may be held. Loop thread."""
+        self.watched = bool(self.in_flight) and self.started_order != self.posted_order
         self._transport.flush()
-        return bool(self.in_flight) and self.started_order != self.posted_order
+        return self.watched
 
     @property
     def may_hold(self) -> bool:
-        """True while more than one call waits for a worker, so that replies may be held."""
+        """True while several calls wait for a worker, so that sends can be shared."""
         return self.posted_order - self.started_order > 1
 
     def _turn_down(self, request: Request, errno: int, text: str) -> None:
@@ -315,7 +327,7 @@ class Session:
         """Answer a call that was admitted but found no room. Loop thread."""
         if self.in_flight.pop(call, _GONE) is not _GONE:
             self._shard.admitted -= 1
-            self.started_order = call.order
+            self.posted_order -= 1  # refused ones are the last of their session
             self._turn_down(call.request, errno, text)
 
     def _send_error(self, correlation_id: int, errno: int, text: str) -> None:

@@ -127,7 +127,11 @@ class Shard:
                 pool.kick()
             return
         self.batch = []
-        self._held.update(call.session for call in batch if call.session.may_hold)
+        for call in batch:
+            session = call.session
+            if not session.watched and session.may_hold:
+                session.watched = True
+                self._held.add(session)
         for call in pool.submit(batch):
             text = "too many calls wait for a worker"
             call.session.turn_down(call, Errno.LIMIT, text)

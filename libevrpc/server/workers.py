@@ -144,6 +144,7 @@ class WorkerPool:
                 if self._jobs:
                     call = self._jobs.popleft()
                     self._taken += 1
+                    call.session.started_order = call.order  # under the lock: only ever grows
                     if call.entry.fast:
                         quick = True
                         self._quick += 1

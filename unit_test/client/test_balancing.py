@@ -1,0 +1,112 @@
+"""Several servers: spreading, dead ones, keys, retries and probes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from libevrpc import RpcClient, RpcError, RpcServer, StatusCode
+from unit_test.fix_net import free_port
+from unit_test.fix_rpc import WAIT_S, wait_until
+
+pytestmark = pytest.mark.live
+
+
+class Named:
+    """Tells which server it is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.fail_with: RpcError | None = None
+        self.calls = 0
+
+    def who(self) -> str:
+        self.calls += 1
+        if self.fail_with is not None:
+            raise self.fail_with
+        return self.name
+
+
+Trio = list[tuple[RpcServer, Named]]
+
+
+@pytest.fixture
+def trio() -> Iterator[Trio]:
+    servers = []
+    for name in "abc":
+        server = RpcServer("127.0.0.1:0")
+        named = Named(name)
+        server.add_object(named)
+        server.start()
+        servers.append((server, named))
+    yield servers
+    for server, _ in servers:
+        server.stop(0.0)
+
+
+def target(trio: Trio) -> str:
+    return "list://" + ",".join(server.address for server, _ in trio)
+
+
+@pytest.mark.parametrize("balancer", ["p2c", "round_robin", "random", "weighted", "vnode"])
+def test_every_server_gets_its_share(trio: Trio, balancer: str) -> None:
+    with RpcClient(target(trio), balancer=balancer) as client:
+        counts = Counter(client.call("Named.who") for _ in range(300))
+        assert len(client.endpoints()) == 3
+    assert set(counts) == {"a", "b", "c"}
+    assert min(counts.values()) >= 40
+
+
+def test_equal_keys_go_to_one_server(trio: Trio) -> None:
+    with RpcClient(target(trio)) as client:
+        owners = {
+            key: {client.call("Named.who", key=key) for _ in range(5)}
+            for key in map(str, range(30))
+        }
+    assert all(len(each) == 1 for each in owners.values())
+    assert len(set.union(*owners.values())) == 3
+
+
+def test_dead_server_costs_no_call_and_comes_back(trio: Trio) -> None:
+    address = trio[0][0].address
+    with RpcClient(target(trio), balancer="round_robin") as client:
+        for _ in range(6):
+            client.call("Named.who")
+        trio[0][0].stop(0.0)
+        assert {client.call("Named.who", idempotent=True) for _ in range(50)} == {"b", "c"}
+        again = RpcServer(address)
+        again.add_object(Named("again"))
+        with again:
+            wait_until(lambda: client.call("Named.who") == "again")
+
+
+def test_futures_are_retried_too(trio: Trio) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    with RpcClient(f"{target(trio)},{dead}", balancer="round_robin") as client:
+        futures = [client.future("Named.who") for _ in range(40)]
+        assert {future.result(WAIT_S) for future in futures} == {"a", "b", "c"}
+
+
+def test_overloaded_server_is_asked_once_and_another_answers(trio: Trio) -> None:
+    trio[0][1].fail_with = RpcError(StatusCode.RESOURCE_EXHAUSTED, "full", errno=2004)
+    with RpcClient(target(trio), balancer="round_robin") as client:
+        assert {client.call("Named.who") for _ in range(9)} <= {"b", "c"}
+
+
+def test_answers_are_never_retried(trio: Trio) -> None:
+    for _, named in trio:
+        named.fail_with = RpcError(StatusCode.NOT_FOUND, "nothing")
+    with RpcClient(target(trio)) as client:
+        with pytest.raises(RpcError, match="nothing"):
+            client.call("Named.who", idempotent=True)
+        assert sum(named.calls for _, named in trio) == 1
+
+
+def test_all_dead_is_an_error_in_time() -> None:
+    dead = ",".join(f"127.0.0.1:{free_port()}" for _ in range(3))
+    with RpcClient(f"list://{dead}", timeout_s=3.0) as client:
+        with pytest.raises(RpcError) as caught:
+            client.call("Named.who")
+        assert caught.value.code is StatusCode.UNAVAILABLE
