@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from center.core.events import DialOutcome, DialResult
 from libevrpc.core.endpoints import Endpoint, parse_endpoint
@@ -19,6 +20,11 @@ log = logging.getLogger(__name__)
 DIAL_THREADS_MAX = 8
 DIAL_TIMEOUT_S = 0.3
 """How long a port may take to answer; a machine that is alive refuses at once."""
+HOLD_S = 0.1
+"""A dying process may still accept what it is about to reset: a port is alive if the
+connection outlives this."""
+TRIES_MAX = 3
+"""Dials until a port that hangs up at once counts as alive."""
 _REFUSED = (errno.ECONNREFUSED, errno.ENOENT)
 
 
@@ -47,28 +53,45 @@ class Dials:
         except ConfigError as exc:
             log.warning("cannot dial %s: %s", address, exc)
             outcome = DialOutcome.TIMEOUT
+        log.debug("dialled address=%s outcome=%s", address, outcome.value)
         self._on_result(DialResult(address, outcome))
 
 
 def dial(endpoint: Endpoint) -> DialOutcome:
-    """Try a port once; only a refusal is proof. Blocks for DIAL_TIMEOUT_S, names for longer."""
+    """Try a port; only a refusal is proof. Blocks for less than a second, names for longer."""
     if endpoint.path:
-        return _try(socket.AF_UNIX, endpoint.path)
+        return _insist(socket.AF_UNIX, endpoint.path)
     try:
         found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except OSError:
         return DialOutcome.TIMEOUT
-    outcomes = {_try(family, address) for family, _, _, _, address in found[:2]}
+    outcomes = {_insist(family, address) for family, _, _, _, address in found[:2]}
     return outcomes.pop() if len(outcomes) == 1 else DialOutcome.TIMEOUT
 
 
-def _try(family: socket.AddressFamily, address: object) -> DialOutcome:
+def _insist(family: socket.AddressFamily, address: Any) -> DialOutcome:
+    """Dial again while somebody accepts only to hang up."""
+    for _ in range(TRIES_MAX):
+        outcome = _try(family, address)
+        if outcome is not None:
+            return outcome
+    return DialOutcome.ACCEPTED
+
+
+def _try(family: socket.AddressFamily, address: Any) -> DialOutcome | None:
+    """Dial once; None: the connection stood, and broke at once."""
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.settimeout(DIAL_TIMEOUT_S)
         try:
-            sock.connect(address)  # type: ignore[arg-type]
+            sock.connect(address)
         except OSError as exc:
             return DialOutcome.REFUSED if exc.errno in _REFUSED else DialOutcome.TIMEOUT
-        # A free port of this machine may be given to the very socket that dials it.
-        own = family != socket.AF_UNIX and sock.getsockname() == sock.getpeername()
-        return DialOutcome.REFUSED if own else DialOutcome.ACCEPTED
+        if family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():
+            return DialOutcome.REFUSED  # a free port of this machine was given to the dial itself
+        sock.settimeout(HOLD_S)
+        try:
+            return None if not sock.recv(1) else DialOutcome.ACCEPTED
+        except TimeoutError:
+            return DialOutcome.ACCEPTED
+        except OSError:
+            return None
