@@ -1,0 +1,104 @@
+"""Dials against real ports."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from center import dials
+from center.core.events import DialOutcome, DialResult
+from center.dials import Dials, dial
+from libevrpc.core.endpoints import Endpoint, parse_endpoint
+from unit_test.fix_net import free_port
+
+pytestmark = pytest.mark.live
+
+
+def test_a_port_that_listens_is_alive() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert dial(Endpoint("127.0.0.1", server.getsockname()[1])) is DialOutcome.ACCEPTED
+
+
+def test_a_port_where_nobody_listens_refuses() -> None:
+    assert dial(Endpoint("127.0.0.1", free_port())) is DialOutcome.REFUSED
+
+
+def test_a_name_is_alive_if_one_of_its_addresses_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = Endpoint("localhost", server.getsockname()[1])
+        assert dial(endpoint) is not DialOutcome.REFUSED
+    assert dial(Endpoint("no-such-host.invalid", 1)) is DialOutcome.TIMEOUT
+
+
+def test_a_unix_socket_refuses_once_its_file_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        assert dial(parse_endpoint(f"unix://{path}")) is DialOutcome.ACCEPTED
+    assert dial(parse_endpoint(f"unix://{path}")) is DialOutcome.REFUSED
+    path.unlink()
+    assert dial(parse_endpoint(f"unix://{path}")) is DialOutcome.REFUSED
+
+
+def test_a_port_that_hangs_up_and_then_refuses_is_dead() -> None:
+    """So does a killed process whose listening socket closes after its connections."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def die() -> None:
+        server.accept()[0].close()
+        server.close()
+
+    dying = threading.Thread(target=die)
+    dying.start()
+    outcome = dial(Endpoint("127.0.0.1", server.getsockname()[1]))
+    dying.join()
+    assert outcome is DialOutcome.REFUSED
+
+
+def test_a_port_that_always_hangs_up_is_alive() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            for _ in range(dials.TRIES_MAX):
+                server.accept()[0].close()
+
+        busy = threading.Thread(target=hang_up)
+        busy.start()
+        assert dial(Endpoint("127.0.0.1", server.getsockname()[1])) is DialOutcome.ACCEPTED
+        busy.join()
+
+
+def test_a_port_that_does_not_answer_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dials, "DIAL_TIMEOUT_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        held = [socket.socket() for _ in range(3)]
+        try:
+            for each in held:
+                each.setblocking(False)
+                each.connect_ex(address)
+            assert dial(Endpoint("127.0.0.1", address[1])) is DialOutcome.TIMEOUT
+        finally:
+            for each in held:
+                each.close()
+
+
+def test_results_come_back_for_whatever_was_asked() -> None:
+    results: queue.SimpleQueue[DialResult] = queue.SimpleQueue()
+    dialler = Dials(results.put)
+    dead = f"127.0.0.1:{free_port()}"
+    try:
+        dialler.dial(dead)
+        dialler.dial("nonsense")
+        got = {results.get(timeout=5.0) for _ in range(2)}
+    finally:
+        dialler.close()
+    assert got == {
+        DialResult(dead, DialOutcome.REFUSED),
+        DialResult("nonsense", DialOutcome.TIMEOUT),
+    }
