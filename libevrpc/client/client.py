@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -224,7 +224,7 @@ class RpcClient:
         if loop is not None:
             release_loop()
 
-    def __enter__(self) -> RpcClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
