@@ -41,6 +41,7 @@ __all__ = [
     "PersistRecord",
     "Pull",
     "PullPolicy",
+    "may_replace",
 ]
 
 NEVER_S = float("inf")
@@ -134,6 +135,29 @@ class Note:
 
 
 CacheAction = Pull | PersistRecord | MapAdopted | Note
+
+
+def may_replace(stored: bytes, record: bytes) -> bool:
+    """Return whether `record` may be stored in place of `stored`, both PersistRecords.
+
+    Several processes share one file: none replaces the map of another one by an older map
+    of the same cluster, or its next start would go back.
+    """
+    old, new = _newest_of(stored), _newest_of(record)
+    if old is None or new is None:
+        return old is None
+    return old.cluster_id != new.cluster_id or old.stamp <= new.stamp
+
+
+def _newest_of(record: bytes) -> ClusterMap | None:
+    """Return the newest map of a PersistRecord; None if it has none or cannot be read."""
+    try:
+        record_format, newest, _, _ = msgpack.unpackb(record)
+        if record_format != RECORD_FORMAT or newest is None:
+            return None
+        return ClusterMap.decode(newest)
+    except (ValueError, TypeError, ProtocolError):
+        return None
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ from libevrpc.core.mapcache import (
     PersistRecord,
     Pull,
     PullPolicy,
+    may_replace,
 )
 from libevrpc.core.reporting import (
     Accepted,
@@ -54,6 +55,8 @@ log = logging.getLogger(__name__)
 CLIENT_VNODES = 8
 """Virtual nodes that are a client's own: its keyless calls go to the servers under them."""
 _JOIN_S = 5.0
+_FLUSH_S = 1.0
+"""How long an end waits for the disk to take what is remembered."""
 _PULL_TIMEOUT_S = 2.0
 _NEVER_S = 3600.0
 
@@ -74,18 +77,22 @@ class _Driver:
         self._link = CenterLink(self._lost)
         self._thread.start()
 
-    def post(self, job: Callable[[], object]) -> None:
-        """Run `job` on the thread. Any thread, after `begin`."""
-        assert self._link is not None
-        self._link.events.put(job)
+    def post(self, job: Callable[[], object]) -> bool:
+        """Run `job` on the thread; False before `begin` and after `end`. Any thread."""
+        link = self._link
+        if link is None:
+            return False
+        link.events.put(job)
+        return True
 
     def end(self) -> None:
-        """End the thread and its connections. Any number of times."""
-        if self._link is None:
-            return
-        self.post(self._stop)
-        self._thread.join(_JOIN_S)
+        """End the thread and its connections. Any thread, any number of times."""
         link, self._link = self._link, None
+        if link is None:
+            return
+        link.events.put(self._stop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_JOIN_S)
         link.close()
 
     def _stop(self) -> None:
@@ -94,13 +101,21 @@ class _Driver:
     def _run(self) -> None:
         link = self._link
         assert link is not None
-        self._first()
+        self._guarded(self._first)
         while not self._ending:
             wait_s = min(_NEVER_S, max(0.0, self._deadline_s() - monotonic_s()))
             try:
-                link.events.get(timeout=wait_s)()
+                job = link.events.get(timeout=wait_s)
             except queue.Empty:
-                self._tick(monotonic_s())
+                job = self._tick
+            self._guarded(job)
+
+    def _guarded(self, job: Callable[[], object]) -> None:
+        """Run a job; its failure costs itself only."""
+        try:
+            job()
+        except Exception:
+            log.exception("job failed thread=%s", self._thread.name)
 
     def _lost(self, center: str) -> None:
         """Hear that the connection to `center` ended; on the thread."""
@@ -113,7 +128,7 @@ class _Driver:
         """Return when to tick next."""
         raise AssertionError("for subclasses")
 
-    def _tick(self, now_s: float) -> None:
+    def _tick(self) -> None:
         """Let the machine see the time."""
         raise AssertionError("for subclasses")
 
@@ -171,13 +186,15 @@ class CenterRegistrar(_Driver):
             assert self._machine is not None
             self._do(self._machine.goodbye(monotonic_s()))
 
-        self.post(leave)
-        self._left.wait(timeout_s)
+        if self.post(leave):
+            self._left.wait(timeout_s)
         return self._heard
 
     def close(self) -> None:
         """See `Registrar.close`."""
         self.end()
+        if self._file is not None:
+            self._file.flush(_FLUSH_S)
 
     # -- on the thread ------------------------------------------------------------------
 
@@ -189,9 +206,9 @@ class CenterRegistrar(_Driver):
         assert self._machine is not None
         return self._machine.next_deadline_s()
 
-    def _tick(self, now_s: float) -> None:
+    def _tick(self) -> None:
         assert self._machine is not None
-        self._do(self._machine.tick(now_s))
+        self._do(self._machine.tick(monotonic_s()))
 
     def _lost(self, center: str) -> None:
         assert self._machine is not None
@@ -216,7 +233,7 @@ class CenterRegistrar(_Driver):
                     self._left.set()
                 case PersistRecord(record):
                     assert self._file is not None
-                    self._file.write(record)
+                    self._file.write_soon(record)
                 case Note(text):
                     log.info("%s", text)
                 case _:
@@ -294,7 +311,7 @@ class CenterResolver(_Driver):
         self._client_id = secrets.token_hex(8)
         centers = _addresses(target)
         self._file = StateFile(
-            state_folder(settings.state_dir), "map", f"{service} {' '.join(centers)}"
+            state_folder(settings.state_dir), "map", f"{service} {' '.join(centers)}", may_replace
         )
         self._machine = MapCache(
             centers,
@@ -319,6 +336,7 @@ class CenterResolver(_Driver):
     def close(self) -> None:
         """See `Resolver.close`."""
         self.end()
+        self._file.flush(_FLUSH_S)
 
     # -- on the thread ------------------------------------------------------------------
 
@@ -328,8 +346,8 @@ class CenterResolver(_Driver):
     def _deadline_s(self) -> float:
         return self._machine.next_deadline_s()
 
-    def _tick(self, now_s: float) -> None:
-        self._do(self._machine.tick(now_s))
+    def _tick(self) -> None:
+        self._do(self._machine.tick(monotonic_s()))
 
     def _do(self, actions: Sequence[CacheAction]) -> None:
         for action in actions:
@@ -339,7 +357,7 @@ class CenterResolver(_Driver):
                 case MapAdopted(found):
                     self._tell(found)
                 case PersistRecord(record):
-                    self._file.write(record)
+                    self._file.write_soon(record)
                 case Note(text):
                     log.warning("%s", text)
                 case _:

@@ -10,6 +10,9 @@ import fcntl
 import hashlib
 import logging
 import os
+import threading
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["StateFile", "state_folder"]
@@ -29,18 +32,29 @@ def state_folder(configured: str) -> Path:
 
 
 class StateFile:
-    """One remembered record. One thread; processes with the same name take turns.
+    """One remembered record. One thread at a time; processes with the same name take turns.
 
     Args:
         folder: made with 0700 if need be; files get 0600.
         kind: first part of the name.
         identity: what the record belongs to; hashed into the name.
+        may_replace: tells whether a new record may replace the stored one; None: always.
     """
 
-    def __init__(self, folder: Path, kind: str, identity: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: str,
+        identity: str,
+        may_replace: Callable[[bytes, bytes], bool] | None = None,
+    ) -> None:
         digest = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
         self._path = folder / f"{kind}-{digest}"
+        self._may_replace = may_replace
         self._warned = False
+        self._newest: deque[bytes] = deque(maxlen=1)
+        self._writing = False
+        self._writer: threading.Thread | None = None
 
     def read(self) -> bytes | None:
         """Return the record; None if there is none that can be read."""
@@ -54,28 +68,56 @@ class StateFile:
             return None
         return record if len(record) <= RECORD_BYTES_MAX else None
 
+    def write_soon(self, record: bytes) -> None:
+        """Replace the record, on a thread that ends with its work; the newest one wins."""
+        self._newest.append(record)
+        if not self._writing:
+            self._writing = True
+            self._writer = threading.Thread(target=self._work, name="libevrpc-state", daemon=True)
+            self._writer.start()
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until what was to be written is, for at most `timeout_s`."""
+        if self._writer is not None:
+            self._writer.join(timeout_s)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self.write(self._newest.pop())
+            except IndexError:
+                self._writing = False
+                if not self._newest:  # else one came before the flag was down
+                    return
+                self._writing = True
+
     def write(self, record: bytes) -> None:
-        """Replace the record, whole or not at all; skipped while another process does."""
-        scratch = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        """Replace the record, whole or not at all. Blocks for as long as the disk takes."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                with os.fdopen(
-                    os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600),
-                    "wb",
-                ) as file:
-                    file.write(record)
-                scratch.replace(self._path)
-            except BlockingIOError:
-                return  # the other process remembers the same thing, and the next write is near
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._replace(record)
             finally:
                 os.close(lock)
         except OSError as exc:
+            self._warn("write", exc)
+
+    def _replace(self, record: bytes) -> None:
+        stored = self.read()
+        if stored is not None and self._may_replace and not self._may_replace(stored, record):
+            return
+        scratch = self._path.with_name(f"{self._path.name}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            with os.fdopen(os.open(scratch, flags, 0o600), "wb") as file:
+                file.write(record)
+            scratch.replace(self._path)
+        except OSError:
             with contextlib.suppress(OSError):
                 scratch.unlink()
-            self._warn("write", exc)
+            raise
 
     def _warn(self, what: str, exc: OSError) -> None:
         if not self._warned:

@@ -22,6 +22,7 @@ from libevrpc.core.mapcache import (
     PersistRecord,
     Pull,
     PullPolicy,
+    may_replace,
 )
 
 CENTERS = ["c1:1", "c2:1", "c3:1"]
@@ -122,6 +123,26 @@ def test_unreadable_record_is_a_note_and_a_fresh_start(record: bytes) -> None:
     assert isinstance(note, Note)
     assert isinstance(pull, Pull)
     assert (cache.map, cache.usable) == (None, None)
+
+
+def record_of(found: ClusterMap) -> bytes:
+    return records(answer_all(cache_of(), [MapAnswer(found)]))[-1]
+
+
+def test_a_stored_record_gives_way_to_a_newer_one_or_to_another_cluster() -> None:
+    stored = record_of(published(3, 5))
+    assert may_replace(stored, stored)
+    assert may_replace(stored, record_of(published(3, 6)))
+    assert not may_replace(stored, record_of(published(3, 4)))
+    assert may_replace(stored, record_of(published(1, 1, cluster="them")))
+
+
+def test_a_record_without_a_map_gives_way_and_replaces_none() -> None:
+    stored = record_of(published(3, 5))
+    bare = records(answer_all(cache_of(), [NotReady(("n1:1",))]))[-1]
+    for worthless in (b"", msgpack.packb(5), msgpack.packb([2, None, None, []]), bare):
+        assert may_replace(worthless, stored)
+        assert not may_replace(stored, worthless)
 
 
 def test_empty_map_moves_the_stamp_but_keeps_the_servers() -> None:
