@@ -1,0 +1,1 @@
+"""The `libevrpc` program: call, list, status, bench."""
