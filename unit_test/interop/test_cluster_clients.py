@@ -24,8 +24,9 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
 
 
-def client_of(cluster: Cluster, *centers: int) -> RpcClient:
-    return RpcClient(cluster.target(*centers), state_dir=str(cluster.folder / "client-state"))
+def client_of(cluster: Cluster) -> RpcClient:
+    state_dir = str(cluster.folder / "client-state")
+    return RpcClient(cluster.target(), balancer="round_robin", state_dir=state_dir)
 
 
 def test_a_client_finds_servers_and_follows_their_coming_and_going(cluster: Cluster) -> None:
