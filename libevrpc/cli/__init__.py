@@ -1,1 +1,1 @@
-"""The `libevrpc` program: call, list, status, bench."""
+"""The `libevrpc` program: call, list, bench, status."""

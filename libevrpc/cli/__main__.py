@@ -1,8 +1,9 @@
 """`python -m libevrpc.cli`."""
 
+from __future__ import annotations
+
 import sys
 
 from libevrpc.cli.main import main
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

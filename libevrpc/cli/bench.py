@@ -1,105 +1,259 @@
-"""`libevrpc bench`: load one method with calls that follow each other, and measure."""
+"""`libevrpc bench`: a closed loop of one call; rate and percentiles."""
 
 from __future__ import annotations
 
 import argparse
+import math
+import sys
 import threading
-import time
+from collections import Counter
+from contextlib import ExitStack
 from typing import Any
 
-from google.protobuf import json_format
-
-from libevrpc.cli.output import FAILED, OK, print_json
-from libevrpc.cli.schema import ask_schema, compile_schema, read_body
-from libevrpc.client.client import RpcClient
-from libevrpc.client.future import CallFuture
+from libevrpc import CallFuture, RpcClient
+from libevrpc.cli.arguments import add_call_arguments, at_service, positive_count, seconds
+from libevrpc.cli.output import ExitStatus, print_json
+from libevrpc.cli.request import BoundCall, prepare
 from libevrpc.client.method import split_method
-from libevrpc.client.stub import StubMethod
-from libevrpc.core.protobufs import message_class
-from libevrpc.errors import ConfigError
+from libevrpc.clock import monotonic_s
+from libevrpc.errors import EvrpcError, RpcError, UsageError
 
-__all__ = ["bench"]
+__all__ = ["Latencies", "add_arguments", "run"]
 
-PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+SPAN_S = 5.0
+"""How long to measure when neither -n nor -z is given."""
+CALLERS_MAX = 10_000
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
-class Load:
-    """A closed loop: as many calls in flight as there are callers, for a while."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_call_arguments(parser)
+    parser.add_argument(
+        "-c",
+        "--callers",
+        type=positive_count,
+        default=1,
+        metavar="N",
+        help="callers, each with one call at a time (1)",
+    )
+    parser.add_argument(
+        "--connections",
+        type=positive_count,
+        metavar="N",
+        help="connections that the callers share (one each)",
+    )
+    span = parser.add_mutually_exclusive_group()
+    span.add_argument("-n", "--calls", type=positive_count, metavar="N", help="calls in all")
+    span.add_argument(
+        "-z", "--duration", type=seconds, metavar="S", help=f"how long, seconds ({SPAN_S:g})"
+    )
 
-    def __init__(self, method: StubMethod, request: Any, seconds: float) -> None:
-        self._method = method
-        self._request = request
-        self._until_s = time.perf_counter() + seconds
-        self.latencies_s: list[float] = []
-        self.errors: dict[str, int] = {}
-        self.done = threading.Semaphore(0)
+
+def run(given: argparse.Namespace) -> ExitStatus:
+    """Measure and print; FAILED if a call failed.
+
+    Raises:
+        EvrpcError: the first call failed, before anything was measured.
+    """
+    connections = given.callers if given.connections is None else given.connections
+    if given.callers > CALLERS_MAX or connections > given.callers:
+        raise UsageError(
+            f"-c {given.callers} --connections {connections}: at most {CALLERS_MAX} callers, and"
+            " no more connections than callers"
+        )
+    service, _ = split_method(given.method)
+    target = at_service(given.target, service)
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(RpcClient(target, timeout_s=given.timeout))
+            for _ in range(connections)
+        ]
+        prepared = prepare(clients[0], given)
+        bound = [prepared.bind(client) for client in clients]
+        for each in bound:  # connects
+            each.wait(timeout_s=given.timeout)
+        callers = _callers(bound, given)
+        interrupted, span_s = _measure(callers)
+    figures = _figures(callers, span_s, connections)
+    if given.json:
+        print_json(figures)
+    else:
+        _show(figures)
+    if interrupted:
+        return ExitStatus.INTERRUPTED
+    return ExitStatus.FAILED if figures["failed"] else ExitStatus.OK
+
+
+class Latencies:
+    """A histogram whose buckets are 1 % wide: bounded, however many calls. One thread."""
+
+    _GROWTH = math.log(1.01)
+    _FLOOR_S = 1e-6
+
+    def __init__(self) -> None:
+        self._buckets: Counter[int] = Counter()
+        self.count = 0
+        self.sum_s = 0.0
+        self.max_s = 0.0
+
+    def add(self, latency_s: float) -> None:
+        """Count one."""
+        self.count += 1
+        self.sum_s += latency_s
+        self.max_s = max(self.max_s, latency_s)
+        ratio = max(latency_s, self._FLOOR_S) / self._FLOOR_S
+        self._buckets[int(math.log(ratio) / self._GROWTH)] += 1
+
+    def merge(self, other: Latencies) -> None:
+        """Count all of another's."""
+        self._buckets.update(other._buckets)
+        self.count += other.count
+        self.sum_s += other.sum_s
+        self.max_s = max(self.max_s, other.max_s)
+
+    def quantile_s(self, share: float) -> float:
+        """Return the latency that `share` of the calls did not exceed; 0 without calls."""
+        wanted = share * self.count
+        seen = 0
+        for bucket in sorted(self._buckets):
+            seen += self._buckets[bucket]
+            if seen >= wanted:
+                upper_s = self._FLOOR_S * math.exp((bucket + 1) * self._GROWTH)
+                return min(upper_s, self.max_s)
+        return self.max_s
+
+
+class Caller:
+    """Calls one after the other, each started by the end of the one before.
+
+    Its counters belong to whichever thread ends its call of the moment.
+    """
+
+    def __init__(
+        self,
+        bound: BoundCall,
+        timeout_s: float | None,
+        calls_max: float,
+        until_s: float,
+    ) -> None:
+        self._bound = bound
+        self._timeout_s = timeout_s
+        self._calls_max = calls_max
+        self._until_s = until_s
+        self._before_s = 0.0
+        self._calls = 0
+        self.latencies = Latencies()
+        self.errors: Counter[str] = Counter()
+        self.stopping = False
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        """Call in this thread until it is enough."""
+        while self._more():
+            error = None
+            try:
+                self._bound.wait(timeout_s=self._timeout_s)
+            except RpcError as exc:
+                error = exc
+            self._count(error)
+        self.done.set()
 
     def begin(self) -> None:
-        """Start one caller's next call."""
-        before_s = time.perf_counter()
-        self._method.future(self._request).add_done_callback(
-            lambda future: self._ended(future, before_s)
+        """Start calls; each goes on when the one before ends. The first time any thread."""
+        while self._more():
+            future = self._bound.start(timeout_s=self._timeout_s)
+            if not future.done():
+                future.add_done_callback(self._ended)
+                return
+            self._count(future.exception())
+        self.done.set()
+
+    def _ended(self, future: CallFuture) -> None:
+        self._count(future.exception())
+        self.begin()
+
+    def _more(self) -> bool:
+        self._before_s = monotonic_s()
+        self._calls += 1
+        return (
+            not self.stopping and self._calls <= self._calls_max and self._before_s < self._until_s
         )
 
-    def _ended(self, future: CallFuture, before_s: float) -> None:
-        now_s = time.perf_counter()
-        error = future.exception()
+    def _count(self, error: EvrpcError | None) -> None:
         if error is None:
-            self.latencies_s.append(now_s - before_s)
+            self.latencies.add(monotonic_s() - self._before_s)
         else:
-            self.errors[str(error)] = self.errors.get(str(error), 0) + 1
-        if now_s < self._until_s:
-            self.begin()
+            self.errors[str(error)] += 1
+
+
+def _callers(bound: list[BoundCall], given: argparse.Namespace) -> list[Caller]:
+    """Make the callers; -n is dealt out among them."""
+    until_s = math.inf
+    if given.calls is None:
+        until_s = monotonic_s() + (given.duration or SPAN_S)
+    callers = []
+    for number in range(given.callers):
+        share = math.inf
+        if given.calls is not None:
+            share = given.calls // given.callers + (number < given.calls % given.callers)
+        callers.append(Caller(bound[number % len(bound)], given.timeout, share, until_s))
+    return callers
+
+
+def _measure(callers: list[Caller]) -> tuple[bool, float]:
+    """Let them all call; returns whether that was interrupted, and how long it took."""
+    began_s = monotonic_s()
+    try:
+        if len(callers) == 1:
+            callers[0].run()
         else:
-            self.done.release()
+            for caller in callers:
+                caller.begin()
+        for caller in callers:
+            caller.done.wait()
+    except KeyboardInterrupt:
+        for caller in callers:
+            caller.stopping = True
+        print("interrupted", file=sys.stderr)
+        return True, monotonic_s() - began_s
+    return False, monotonic_s() - began_s
 
 
-def bench(arguments: argparse.Namespace) -> int:
-    """Measure calls per second and latencies of one protobuf method."""
-    service, method = split_method(arguments.method)
-    with RpcClient(arguments.target, timeout_s=arguments.timeout) as client:
-        if arguments.proto:
-            schema = compile_schema(arguments.proto)
-        else:
-            schema = ask_schema(client, arguments.timeout)
-        descriptor = schema.find(service, method)
-        if descriptor is None:
-            raise ConfigError(f"{arguments.method}: bench loads protobuf methods only")
-        request = message_class(descriptor.input_type)()
-        try:
-            json_format.Parse(read_body(arguments.data), request)
-        except json_format.ParseError as exc:
-            name = descriptor.input_type.full_name
-            raise ConfigError(f"-d: not a {name} in JSON: {exc}") from None
-        load = Load(StubMethod(client, descriptor), request, arguments.seconds)
-        began_s = time.perf_counter()
-        for _ in range(arguments.callers):
-            load.begin()
-        for _ in range(arguments.callers):
-            load.done.acquire()
-        span_s = time.perf_counter() - began_s
-    return report(load, span_s, arguments.json)
-
-
-def report(load: Load, span_s: float, as_json: bool) -> int:
-    """Print the figures; the status says whether every call succeeded."""
-    latencies = sorted(load.latencies_s)
-    failed = sum(load.errors.values())
-    figures: dict[str, Any] = {
-        "calls": len(latencies),
-        "failed": failed,
+def _figures(callers: list[Caller], span_s: float, connections: int) -> dict[str, Any]:
+    total = Latencies()
+    errors: Counter[str] = Counter()
+    for caller in callers:
+        total.merge(caller.latencies)
+        errors.update(caller.errors)
+    latencies = {name: _us(total.quantile_s(share)) for name, share in QUANTILES.items()}
+    return {
+        "calls": total.count + errors.total(),
+        "failed": errors.total(),
         "seconds": round(span_s, 3),
-        "calls_per_s": round(len(latencies) / span_s, 1),
+        "calls_per_s": round(total.count / span_s, 1),
+        "callers": len(callers),
+        "connections": connections,
+        "latency_us": {
+            "mean": _us(total.sum_s / total.count) if total.count else 0,
+            **latencies,
+            "max": _us(total.max_s),
+        },
+        "errors": dict(errors.most_common(10)),
     }
-    for percentile in PERCENTILES:
-        if latencies:
-            position = min(len(latencies) - 1, int(len(latencies) * percentile / 100.0))
-            figures[f"p{percentile:g}_us"] = round(latencies[position] * 1e6, 1)
-    if as_json:
-        print_json({**figures, "errors": load.errors})
-    else:
-        for name, value in figures.items():
-            print(f"{name:<12} {value:>12}")
-        for text, count in load.errors.items():
-            print(f"{count:>12} x {text}")
-    return FAILED if failed else OK
+
+
+def _us(span_s: float) -> int:
+    return round(span_s * 1e6)
+
+
+def _show(figures: dict[str, Any]) -> None:
+    print(
+        f"{figures['calls']} calls, {figures['failed']} failed, in {figures['seconds']:.2f} s:"
+        f" {figures['calls_per_s']:.0f} a second"
+        f" ({figures['callers']} callers, {figures['connections']} connections)"
+    )
+    for name, value in figures["latency_us"].items():
+        print(f"  {name:<5} {value:>9} us")
+    for text, count in figures["errors"].items():
+        print(f"  {count} x {text}")

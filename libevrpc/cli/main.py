@@ -1,77 +1,67 @@
-"""The command line of `libevrpc`."""
+"""The `libevrpc` program."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+import logging
+import os
+import sys
+from collections.abc import Sequence
 
-from libevrpc.cli.bench import bench
-from libevrpc.cli.call import call, list_services
-from libevrpc.cli.output import INTERRUPTED, fail
-from libevrpc.cli.status import status
+from libevrpc import __version__
+from libevrpc.cli import bench, call, listing, status
+from libevrpc.cli.arguments import Parser
+from libevrpc.cli.output import ExitStatus, print_error, status_of_error
 from libevrpc.errors import EvrpcError
 
 __all__ = ["main"]
 
-Command = Callable[[argparse.Namespace], int]
+COMMANDS = {
+    "call": (call, "call a method with a request in JSON"),
+    "list": (listing, "list services and methods"),
+    "bench": (bench, "measure a method: closed loop, percentiles"),
+    "status": (status, "show what a center is and knows"),
+}
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the command line."""
-    made = argparse.ArgumentParser(prog="libevrpc", description="Call and watch libevrpc servers.")
-    commands = made.add_subparsers(metavar="COMMAND", required=True)
-    calling = _command(commands, "call", call, "call one method with a JSON request")
-    calling.add_argument("method", metavar="pkg.Service/Method")
-    _body(calling)
-    calling.add_argument(
-        "--metadata", metavar="KEY=VALUE", action="append", default=[], help="send with the request"
+    made = Parser(
+        prog="libevrpc",
+        description="Asks servers and centers.",
+        epilog="exit status: 0 ok, 1 the call failed, 2 usage or configuration, 3 unreachable,"
+        " 130 interrupted",
     )
-    _command(commands, "list", list_services, "list the services of a server")
-    loading = _command(commands, "bench", bench, "load one method and measure")
-    loading.add_argument("method", metavar="pkg.Service/Method")
-    _body(loading)
-    loading.add_argument("-c", "--callers", type=_positive, default=16, help="calls in flight")
-    loading.add_argument("-t", "--seconds", type=float, default=5.0, help="for how long")
-    _command(commands, "status", status, "show what a center is and knows", "CENTER[,CENTER...]")
+    made.add_argument("--version", action="version", version=f"libevrpc {__version__}")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, about) in COMMANDS.items():
+        each = commands.add_parser(name, help=about, description=about)
+        module.add_arguments(each)
+        each.set_defaults(run=module.run)
     return made
 
 
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    run: Command,
-    about: str,
-    target: str = "TARGET",
-) -> argparse.ArgumentParser:
-    made = commands.add_parser(name, help=about, description=about)
-    made.add_argument("target", metavar=target, help="such as 127.0.0.1:9998")
-    made.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS")
-    made.add_argument("--json", action="store_true", help="print one line of JSON")
-    made.set_defaults(run=run)
-    return made
-
-
-def _body(made: argparse.ArgumentParser) -> None:
-    made.add_argument(
-        "-d", "--data", default="{}", metavar="JSON", help="the request; @FILE, or - for stdin"
-    )
-    made.add_argument("--proto", metavar="FILE", help="for servers that do not describe themselves")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
-    given = parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    logging.getLogger("libevrpc").addHandler(logging.NullHandler())  # what fails is printed below
+    as_json = "--json" in words
     try:
-        run: Command = given.run
-        return run(given)
+        result = _run(words, as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.FAILED
+    return result
+
+
+def _run(words: list[str], as_json: bool) -> int:
+    try:
+        given = parser().parse_args(words)
+        result: ExitStatus = given.run(given)
     except EvrpcError as exc:
-        return fail(exc, given.json)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        print_error(exc, as_json)
+        return status_of_error(exc)
+    except KeyboardInterrupt as exc:
+        print_error(exc, as_json)
+        return ExitStatus.INTERRUPTED
+    return result

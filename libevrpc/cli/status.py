@@ -5,108 +5,124 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from libevrpc.cli.output import OK, print_json, table
-from libevrpc.client.client import RpcClient
-from libevrpc.core.targets import parse_target
-from libevrpc.errors import RpcError
+from libevrpc import RpcClient
+from libevrpc.cli.arguments import add_common
+from libevrpc.cli.output import ExitStatus, print_json, print_table
+from libevrpc.core.targets import Target, parse_target
+from libevrpc.errors import ConfigError, RpcError
 from libevrpc.gen import center_pb2
 
-__all__ = ["status", "status_value"]
+__all__ = ["add_arguments", "ask_center", "run"]
+
+_CENTER = center_pb2.DESCRIPTOR.services_by_name["Center"]
 
 
-def status(arguments: argparse.Namespace) -> int:
-    """Print the status of the first center that answers."""
-    target = arguments.target
-    if "://" not in target:
-        target = f"center://{target}"
-    centers = parse_target(target).endpoints
-    for position, center in enumerate(centers):
-        try:
-            value = status_value(center.address, arguments.timeout)
-            break
-        except RpcError:
-            if position == len(centers) - 1:
-                raise
-    if arguments.json:
-        print_json(value)
-    else:
-        show(value)
-    return OK
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("center", help="host:port[,host:port]: the first one that answers is shown")
+    add_common(parser)
 
 
-def status_value(address: str, timeout_s: float) -> dict[str, Any]:
-    """Ask one center.
+def run(given: argparse.Namespace) -> ExitStatus:
+    """Print one center's view of the cluster.
 
     Raises:
-        RpcError: it does not answer, or is no center.
+        EvrpcError: it failed.
     """
-    service = center_pb2.DESCRIPTOR.services_by_name["Center"]
-    with RpcClient(address, timeout_s=timeout_s) as client:
-        told = client.stub(service).Status(center_pb2.StatusRequest(), idempotent=True)
+    text = given.center if "://" in given.center else f"center://{given.center}"
+    target = parse_target(text)
+    if target.scheme != "center":
+        raise ConfigError(f"status of {given.center!r}: write host:port,host:port of centers")
+    status = ask_center(target, given.timeout)
+    if given.json:
+        print_json(_plain(status))
+    else:
+        _show(status)
+    return ExitStatus.OK
+
+
+def ask_center(target: Target, timeout_s: float | None) -> center_pb2.StatusResponse:
+    """Return the status of the first center that answers.
+
+    Raises:
+        RpcError: none does; the last one's error.
+    """
+    failure: RpcError | None = None
+    for endpoint in target.endpoints:
+        try:
+            with RpcClient(endpoint.address, timeout_s=timeout_s) as client:
+                status: center_pb2.StatusResponse
+                status = client.stub(_CENTER).Status(center_pb2.StatusRequest())
+                return status
+        except RpcError as exc:
+            failure = exc
+    assert failure is not None
+    raise failure
+
+
+def _plain(status: center_pb2.StatusResponse) -> dict[str, Any]:
+    centers = [
+        {
+            "id": each.id,
+            "state": each.state,
+            "leader": each.leader or None,
+            "address": each.address,
+            "last_heard_s": round(each.last_heard_s, 3) if each.last_heard_s >= 0.0 else None,
+        }
+        for each in status.centers
+    ]
+    servers = [
+        {
+            "address": each.address,
+            "services": list(each.services),
+            "weight": each.weight,
+            "state": each.state,
+            "age_s": round(each.age_s, 3),
+            "load": round(each.load, 3),
+        }
+        for each in status.servers
+    ]
     return {
-        "id": told.id,
-        "state": told.state,
-        "leader": told.leader or None,
-        "epoch": told.epoch,
-        "version": told.version,
-        "uptime_s": round(told.uptime_s, 3),
-        "cluster_id": told.cluster_id,
-        "centers": [
-            {
-                "id": each.id,
-                "state": each.state,
-                "leader": each.leader or None,
-                "address": each.address,
-                "last_heard_s": round(each.last_heard_s, 3) if each.last_heard_s >= 0 else None,
-            }
-            for each in told.centers
-        ],
-        "servers": [
-            {
-                "address": each.address,
-                "services": list(each.services),
-                "weight": round(each.weight, 3),
-                "state": each.state,
-                "age_s": round(each.age_s, 3),
-                "load": round(each.load, 3),
-            }
-            for each in told.servers
-        ],
+        "id": status.id,
+        "state": status.state,
+        "leader": status.leader or None,
+        "epoch": status.epoch,
+        "version": status.version,
+        "uptime_s": round(status.uptime_s, 3),
+        "centers": centers,
+        "servers": servers,
     }
 
 
-def show(value: dict[str, Any]) -> None:
-    """Print a status for a person."""
-    leader = value["leader"] or "none"
-    print(
-        f"center {value['id']} {value['state']}  leader {leader}  epoch {value['epoch']}"
-        f"  version {value['version']}  up {value['uptime_s']:.0f} s\n"
+def _show(status: center_pb2.StatusResponse) -> None:
+    leader = f"leader {status.leader}" if status.leader else "no leader"
+    title = (
+        f"center {status.id} {status.state}, {leader}, epoch {status.epoch}"
+        f" version {status.version}, up {status.uptime_s:.0f} s"
     )
-    table(
-        ["CENTER", "STATE", "FOLLOWS", "ADDRESS", "HEARD"],
-        [
-            [
-                str(each["id"]),
-                each["state"],
-                str(each["leader"] or "-"),
-                each["address"],
-                "never" if each["last_heard_s"] is None else f"{each['last_heard_s']:.1f} s ago",
-            ]
-            for each in value["centers"]
-        ],
-    )
-    print()
-    table(
-        ["SERVER", "STATE", "WEIGHT", "LOAD", "AGE", "SERVICES"],
-        [
-            [
-                each["address"],
-                each["state"],
-                f"{each['weight']:g}",
-                f"{each['load']:.0%}",
-                f"{each['age_s']:.1f} s",
-                " ".join(each["services"]),
-            ]
-            for each in value["servers"]
-        ],
-    )
+    plain = _plain(status)
+    heads = ("id", "state", "follows", "address", "heard")
+    rows = [
+        (
+            each["id"],
+            each["state"],
+            each["leader"] or "-",
+            each["address"],
+            "never" if each["last_heard_s"] is None else f"{each['last_heard_s']:.1f} s ago",
+        )
+        for each in plain["centers"]
+    ]
+    print_table(title, heads, rows)
+    server_heads = ("address", "state", "load", "weight", "reported", "services")
+    servers = [
+        (
+            each["address"],
+            each["state"],
+            f"{each['load']:.0%}",
+            f"{each['weight']:g}",
+            f"{each['age_s']:.1f} s ago",
+            " ".join(each["services"]),
+        )
+        for each in plain["servers"]
+    ]
+    print_table(f"{len(servers)} servers", server_heads, servers)
