@@ -1,0 +1,256 @@
+"""One connection: hearts that stop, servers that speak nonsense, dials that fail."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from libevrpc import ClientController, RpcClient, RpcError, StatusCode
+from libevrpc.channel import dial as dial_module
+from libevrpc.channel.call import CallFailure
+from libevrpc.channel.dial import DialTimes, dial
+from libevrpc.core.endpoints import parse_endpoint
+from libevrpc.core.hello import GOAWAY_FIELD, HELLO_FIELD, NOTICE_ID
+from libevrpc.core.prpc import PrpcDecoder, Request, WireLimits
+from libevrpc.core.prpc_encode import encode_error, encode_reply
+from unit_test.fix_net import free_port
+from unit_test.fix_rpc import ECHO, WAIT_S, Serving, request, wait_until
+
+pytestmark = pytest.mark.live
+TIMES = DialTimes(resolve_s=1.0, connect_s=0.2)
+
+
+class Fake:
+    """A server that does what the test says with each request."""
+
+    def __init__(self, answer: Callable[[socket.socket, Request], object]) -> None:
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.requests: list[Request] = []
+        self._socks: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self._socks.append(sock)
+            thread = threading.Thread(target=self._serve, args=(sock,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        decoder = PrpcDecoder("server", WireLimits())
+        while True:
+            try:
+                data = sock.recv(65536)
+            except OSError:
+                return
+            if not data:
+                return
+            for event in decoder.receive_data(data):
+                if isinstance(event, Request):
+                    self.requests.append(event)
+                    self._answer(sock, event)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for sock in self._socks:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+        for thread in self._threads:
+            thread.join(WAIT_S)
+        for sock in self._socks:
+            sock.close()
+
+
+@pytest.fixture
+def fake() -> Iterator[Callable[..., Fake]]:
+    made: list[Fake] = []
+
+    def build(answer: Callable[[socket.socket, Request], object]) -> Fake:
+        made.append(Fake(answer))
+        return made[-1]
+
+    yield build
+    for each in made:
+        each.close()
+
+
+def test_silent_server_is_found_dead_by_its_missed_heartbeats(fake: Callable[..., Fake]) -> None:
+    def greet_then_freeze(sock: socket.socket, event: Request) -> None:
+        if event.service == "echo.EchoService":
+            fields = {HELLO_FIELD: "version=1;client_timeout_ms=150"}
+            sock.sendall(encode_reply(NOTICE_ID, b"", user_fields=fields))
+
+    server = fake(greet_then_freeze)
+    with RpcClient(server.address, retries_max=0) as client:
+        echo = client.stub(ECHO).Echo
+        for call in (echo, lambda message, **more: echo.future(message, **more).result()):
+            with pytest.raises(RpcError, match="stopped answering heartbeats") as caught:
+                call(request("x"), timeout_s=WAIT_S)
+            assert caught.value.code is StatusCode.UNAVAILABLE
+    assert [each.service for each in server.requests].count("evrpc.Internal") >= 2
+
+
+def test_heartbeats_keep_an_idle_connection_and_a_long_call(serve: Callable[..., Serving]) -> None:
+    serving = serve(client_timeout_s=0.3)
+    echo = serving.echo()
+    assert echo(request("first")).response == "first"
+    future = echo.future(request("hold"), timeout_s=WAIT_S)
+    threading.Event().wait(0.9)
+    serving.handler.release.set()
+    assert future.result(WAIT_S).response == "hold"
+    threading.Event().wait(0.6)
+    assert serving.server.statistics().timed_out == 0
+    assert echo(request("last")).response == "last"
+    assert serving.server.statistics().accepted == 1
+
+
+def test_garbage_from_a_server_fails_its_calls_by_name(fake: Callable[..., Fake]) -> None:
+    server = fake(lambda sock, event: sock.sendall(b"GARBAGE!GARBAGE!"))
+    with RpcClient(server.address, retries_max=0) as client:
+        with pytest.raises(RpcError, match="begins with b'GARB'") as caught:
+            client.call("Foo.x")
+        assert caught.value.errno == 2002
+
+
+def test_unknown_and_late_replies_are_dropped(fake: Callable[..., Fake]) -> None:
+    def answer(sock: socket.socket, event: Request) -> None:
+        sock.sendall(
+            encode_reply(987654, b"nobody's")
+            + encode_reply(event.correlation_id, b"\x05", content_type=1001)
+            + encode_reply(event.correlation_id, b"\x06", content_type=1001)
+        )
+
+    with RpcClient(fake(answer).address) as client:
+        assert [client.call("Foo.x") for _ in range(3)] == [5, 5, 5]
+
+
+def test_server_that_closes_fails_what_it_has_heard(fake: Callable[..., Fake]) -> None:
+    server = fake(lambda sock, event: sock.shutdown(socket.SHUT_RDWR))
+    with RpcClient(server.address) as client:
+        with pytest.raises(RpcError, match="closed the connection") as caught:
+            client.call("Foo.x")
+        assert caught.value.errno == 1014
+        with pytest.raises(RpcError):
+            client.call("Foo.x", idempotent=True)
+    assert len(server.requests) == 1 + 4
+
+
+def test_goaway_sends_the_next_call_over_a_new_connection(fake: Callable[..., Fake]) -> None:
+    def answer(sock: socket.socket, event: Request) -> None:
+        sock.sendall(
+            encode_reply(NOTICE_ID, b"", user_fields={GOAWAY_FIELD: "stopping"})
+            + encode_reply(event.correlation_id, b"\x01", content_type=1001)
+        )
+
+    server = fake(answer)
+    with RpcClient(server.address) as client:
+        assert [client.call("Foo.x") for _ in range(3)] == [1, 1, 1]
+    assert [each.user_fields is not None for each in server.requests] == [True, True, True]
+
+
+def test_undecodable_replies_fail_their_call_alone(fake: Callable[..., Fake]) -> None:
+    bodies = [b"\xff\xff", b""]
+
+    def answer(sock: socket.socket, event: Request) -> None:
+        sock.sendall(encode_reply(event.correlation_id, bodies.pop(0)))
+
+    with RpcClient(fake(answer).address) as client:
+        echo = client.stub(ECHO).Echo
+        error = echo.future(request("x")).exception(WAIT_S)
+        assert isinstance(error, RpcError)
+        assert error.errno == 2002
+        assert echo(request("x")).response == ""
+
+
+def test_badly_compressed_reply_is_a_bad_response(fake: Callable[..., Fake]) -> None:
+    def answer(sock: socket.socket, event: Request) -> None:
+        sock.sendall(encode_reply(event.correlation_id, b"junk", compress_type=2))
+
+    with RpcClient(fake(answer).address) as client:
+        with pytest.raises(RpcError, match="not gzip") as caught:
+            client.call("Foo.x")
+        assert caught.value.errno == 2002
+
+
+def test_error_replies_carry_their_metadata(fake: Callable[..., Fake]) -> None:
+    def answer(sock: socket.socket, event: Request) -> None:
+        sock.sendall(encode_error(event.correlation_id, 4005, "none", {"why": "gone"}))
+
+    with RpcClient(fake(answer).address) as client:
+        controller = ClientController()
+        with pytest.raises(RpcError) as caught:
+            client.call("Foo.x", controller=controller)
+        assert caught.value.code is StatusCode.NOT_FOUND
+        assert controller.response_metadata["why"] == "gone"
+
+
+def test_calls_wait_for_the_connection_and_their_deadlines_hold() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        held = [socket.socket() for _ in range(4)]
+        for each in held:
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.1", port))
+        # nobody accepts, and the backlog is full: a black hole on loopback
+        with RpcClient(f"127.0.0.1:{port}", connect_timeout_s=0.3, retries_max=0) as client:
+            future = client.future("Foo.x", timeout_s=0.05)
+            error = future.exception(WAIT_S)
+            assert isinstance(error, RpcError)
+            assert error.code in (StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE)
+            with pytest.raises(RpcError):
+                client.call("Foo.x", timeout_s=2.0)
+        for each in held:
+            each.close()
+
+
+def test_dial_says_why_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = dial(parse_endpoint(f"127.0.0.1:{free_port()}"), TIMES)
+    assert isinstance(refused, CallFailure)
+    assert not refused.sent
+    assert "Connection refused" in refused.text
+    missing = dial(parse_endpoint("unix:///no/such.sock"), TIMES)
+    assert isinstance(missing, CallFailure)
+    assert "No such file" in missing.text
+    monkeypatch.setattr(dial_module, "_resolving", threading.BoundedSemaphore(1))
+    dial_module._resolving.acquire()  # noqa: SLF001 - as if names were being resolved
+    busy = dial(parse_endpoint("some-name.invalid:1"), TIMES)
+    assert isinstance(busy, CallFailure)
+    assert "are being resolved already" in busy.text
+
+
+def test_slow_resolver_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    real = socket.getaddrinfo
+
+    def slow(*arguments: object, **more: object) -> object:
+        if more.get("flags") == 0:
+            release.wait(WAIT_S)
+        return real(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    failed = dial(parse_endpoint("some-name.invalid:1"), DialTimes(resolve_s=0.05, connect_s=0.1))
+    assert isinstance(failed, CallFailure)
+    assert "no answer within 0.05 s" in failed.text
+    release.set()
+
+
+def test_idle_connection_notices_its_end(serve: Callable[..., Serving]) -> None:
+    serving = serve(idle_timeout_s=0.2)
+    client = serving.client(client_timeout_s=60.0)
+    assert client.call("Foo.Sum", 1) == 1
+    wait_until(lambda: serving.server.statistics().connections == 0)
+    assert client.call("Foo.Sum", 2) == 2
+    assert client.future("Foo.Sum", 3).result(WAIT_S) == 3
