@@ -110,3 +110,60 @@ def test_all_dead_is_an_error_in_time() -> None:
         with pytest.raises(RpcError) as caught:
             client.call("Named.who")
         assert caught.value.code is StatusCode.UNAVAILABLE
+
+
+def test_one_way_calls_avoid_a_server_that_refuses_them(trio: Trio) -> None:
+    with RpcClient(target(trio), balancer="round_robin") as client:
+        for _ in range(9):
+            client.oneway("Named.who")
+        wait_until(lambda: sum(named.calls for _, named in trio) == 9)
+
+
+def test_servers_come_and_go_with_the_registry() -> None:
+    from random import Random
+
+    from libevrpc.channel.background import acquire_loop, release_loop
+    from libevrpc.client.router import Router
+    from libevrpc.core.balancers import balancer_named
+    from libevrpc.core.endpoints import Endpoint, EndpointSet
+    from libevrpc.core.retry import RetryBudget, RetryPolicy
+
+    loop = acquire_loop()
+    retired: list[str] = []
+
+    class Channel:
+        """Notes what the router does with it."""
+
+        def __init__(self, endpoint: Endpoint) -> None:
+            self.endpoint = endpoint
+
+        def retire(self) -> None:
+            retired.append(self.endpoint.address)
+
+        def close(self, text: str) -> None:
+            retired.append(text)
+
+    rng = Random(1)
+    router = Router(balancer_named("p2c", rng), RetryBudget(), RetryPolicy(), rng, loop, Channel)  # type: ignore[arg-type]
+    told: list[int] = []
+    router.when_known(lambda: told.append(1))
+    assert router.pick(None, (), 0.0) is None
+    assert told == []
+    one, two = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
+    router.update(EndpointSet((one, two)))
+    assert told == [1]
+    router.when_known(lambda: told.append(2))
+    assert told == [1, 2]
+    picked = router.pick(None, (one,), 0.0)
+    assert picked is not None
+    assert picked[0] == two
+    assert router.pick(None, (one, two), 0.0) is not None
+    router.update(EndpointSet((one,)))
+    assert retired == ["127.0.0.1:2"]
+    assert router.pick(b"key", (), 0.0) is not None
+    router.update(EndpointSet(()))
+    assert not router.known.is_set()
+    router.close("closed")
+    with pytest.raises(RpcError, match="client is closed"):
+        router.pick(None, (), 0.0)
+    release_loop()

@@ -1,0 +1,161 @@
+"""What handlers hold of their calls, and the ways to write them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from libevrpc import (
+    ClientController,
+    RpcClient,
+    RpcError,
+    RpcServer,
+    ServerController,
+    StatusCode,
+    UsageError,
+    inline,
+    service_base,
+)
+from unit_test.fix_rpc import ECHO, WAIT_S, echo_pb2, request, wait_until
+
+pytestmark = pytest.mark.live
+
+
+class Direct:
+    """An inline handler that takes only the request."""
+
+    @inline
+    def echo(self, message: Any) -> Any:
+        if message.request == "raise":
+            raise ValueError("inline")
+        if message.request == "refuse":
+            raise RpcError(StatusCode.NOT_FOUND, "nothing", details={"why": "gone"})
+        if message.request == "wrong":
+            return None
+        return echo_pb2.EchoResponse(response=message.request)
+
+
+def test_inline_handlers_answer_and_fail_like_others() -> None:
+    server = RpcServer("127.0.0.1:0")
+    server.add_service(Direct(), ECHO)
+    with server, RpcClient(server.address) as client:
+        echo = client.stub(ECHO).Echo
+        controller = ClientController()
+        controller.compress_type = 2
+        assert echo(request("hi"), controller=controller).response == "hi"
+        for text, errno in (("raise", 2001), ("refuse", 4005), ("wrong", 2002)):
+            with pytest.raises(RpcError) as caught:
+                echo(request(text))
+            assert caught.value.errno == errno
+        assert server.statistics().failed == 3
+        assert server.statistics().worker_threads == 0
+        echo.oneway(request("told"))
+        assert echo(request("after")).response == "after"
+    assert server.statistics().succeeded >= 2
+
+
+def test_service_base_is_overridden_method_by_method() -> None:
+    base = service_base(ECHO)
+
+    class Snake(base):  # type: ignore[misc, valid-type]
+        """Overrides in snake_case."""
+
+        def echo(self, message: Any) -> Any:
+            return echo_pb2.EchoResponse(response=f"snake {message.request}")
+
+    server = RpcServer("127.0.0.1:0")
+    server.add_service(Snake())
+    bare = RpcServer("127.0.0.1:0")
+    bare.add_service(base())
+    with server, bare, RpcClient(server.address) as client, RpcClient(bare.address) as other:
+        assert client.stub(ECHO).Echo(request("x")).response == "snake x"
+        with pytest.raises(RpcError, match=r"echo.EchoService.Echo is not implemented here") as no:
+            other.stub(ECHO).Echo(request("x"))
+        assert no.value.code is StatusCode.UNIMPLEMENTED
+
+
+class Inside:
+    """Looks at its controller."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.hooks: list[str] = []
+
+    def look(self, controller: ServerController) -> list[Any]:
+        controller.response_fields["seen"] = "yes"
+        controller.response_attachment = controller.attachment[::-1]
+        controller.compress_type = 3
+        return [
+            controller.service,
+            controller.method,
+            dict(controller.metadata),
+            controller.log_id,
+            0.0 < controller.time_remaining_s() <= 5.0,
+            controller.deadline_s > 0,
+            controller.cancelled,
+            controller.wait_cancelled(0.0),
+            controller.failed(),
+            controller.error_text(),
+        ]
+
+    def fail(self, controller: ServerController) -> str:
+        controller.set_failed("as told", StatusCode.ABORTED)
+        assert controller.failed()
+        assert controller.error_text() == "as told"
+        controller.response_fields["why"] = "told"
+        return "ignored"
+
+    def fail_ok(self, controller: ServerController) -> str:
+        try:
+            controller.set_failed("no", StatusCode.OK)
+        except UsageError as exc:
+            return str(exc)
+        return ""
+
+    def late(self, controller: ServerController) -> None:
+        controller.on_cancel(lambda: self.hooks.append("early"))
+        self.entered.set()
+        controller.wait_cancelled(WAIT_S)
+        controller.on_cancel(lambda: self.hooks.append("late"))
+
+    def unsendable(self) -> object:
+        return {1, 2}
+
+    def unsendable_later(self, controller: ServerController) -> None:
+        controller.defer().reply({1, 2})
+
+
+def test_controller_shows_the_call_and_shapes_the_reply() -> None:
+    server = RpcServer("127.0.0.1:0")
+    server.add_object(Inside())
+    with server, RpcClient(server.address) as client:
+        controller = ClientController()
+        controller.metadata = {"who": "me"}
+        controller.attachment = b"abc"
+        controller.log_id = 9
+        seen = client.call("Inside.look", controller=controller)
+        assert seen[:4] == ["Inside", "look", {"who": "me"}, 9] or seen[2]["who"] == "me"
+        assert seen[4:] == [True, True, False, False, False, ""]
+        assert controller.response_metadata == {"seen": "yes"}
+        assert controller.response_attachment == b"cba"
+        with pytest.raises(RpcError, match="as told") as caught:
+            client.call("Inside.fail")
+        assert caught.value.code is StatusCode.ABORTED
+        assert caught.value.details["why"] == "told"
+        assert "pass the code" in client.call("Inside.fail_ok")
+        for method in ("unsendable", "unsendable_later"):
+            with pytest.raises(RpcError, match="value cannot be sent"):
+                client.call(f"Inside.{method}")
+
+
+def test_cancel_hooks_run_once_whenever_they_were_set() -> None:
+    inside = Inside()
+    server = RpcServer("127.0.0.1:0")
+    server.add_object(inside)
+    with server, RpcClient(server.address) as client:
+        future = client.future("Inside.late", timeout_s=0.1)
+        assert inside.entered.wait(WAIT_S)
+        assert isinstance(future.exception(WAIT_S), RpcError)
+        wait_until(lambda: inside.hooks == ["early", "late"])
