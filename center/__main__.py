@@ -7,18 +7,14 @@ import logging
 import os
 import select
 import signal
-import socket
 import sys
-from pathlib import Path
 
-import psutil
-
-from center.centers_list import CentersList, default_path, read_centers_list
-from center.runner import Runner
+from center.opening import open_center
 from libevrpc.errors import ConfigError
-from libevrpc.settings import CenterSettings, load_settings
 
 __all__ = ["main"]
+
+log = logging.getLogger("center")
 
 USAGE_STATUS = 2
 
@@ -62,33 +58,24 @@ def run(given: argparse.Namespace) -> int:
     Raises:
         ConfigError: something is wrong with arguments, files or addresses.
     """
-    settings = load_settings(
-        CenterSettings,
+    opening = open_center(
+        given.id,
+        given.centers_list,
         config=given.config,
-        arguments={"data_dir": given.data_dir, "log_level": given.log_level},
+        new_cluster=given.new_cluster,
+        settings={"data_dir": given.data_dir, "log_level": given.log_level},
     )
     logging.basicConfig(
-        level=settings.log_level.upper(),
+        level=opening.settings.log_level.upper(),
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    centers = read_centers_list(given.centers_list or default_path())
-    center_id = centers.local_id(is_local) if given.id is None else given.id
-    centers.center(center_id)
-    check_security(centers, settings)
-    for warning in centers.warnings():
-        logging.getLogger("center").warning("%s", warning)
+    for warning in opening.warnings:
+        log.warning("%s", warning)
     bell = Bell()
-    runner = Runner(
-        center_id,
-        centers,
-        settings,
-        data_folder(settings, center_id),
-        new_cluster=given.new_cluster,
-        on_end=bell.ring,
-    )
+    runner = opening.runner(bell.ring)
     runner.start()
-    print(f"center {center_id} listening on {runner.address}", flush=True)
+    print(f"center {opening.id} listening on {runner.address}", flush=True)
     bell.wait(given.parent_fd)
     runner.stop()
     return int(runner.failed)
@@ -115,44 +102,6 @@ class Bell:
         """Block until it is rung, or `parent_fd` is at its end."""
         watched = [self._read_fd] if parent_fd is None else [self._read_fd, parent_fd]
         select.select(watched, [], [])
-
-
-def data_folder(settings: CenterSettings, center_id: int) -> Path:
-    """Return where center `center_id` keeps its state: configured, or the user's state folder."""
-    if settings.data_dir:
-        return Path(settings.data_dir)
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "libevrpc" / f"center-{center_id}"
-
-
-def check_security(centers: CentersList, settings: CenterSettings) -> None:
-    """Refuse to speak beyond this machine unless the configuration says so.
-
-    Raises:
-        ConfigError: a center is elsewhere and `security` is not none.
-    """
-    if settings.security == "none":
-        return
-    for center in centers.centers:
-        if not center.host.startswith("127.") and center.host not in ("::1", "localhost"):
-            raise ConfigError(
-                f"center {center.id} is at {center.host}, beyond this machine, and nothing"
-                " protects the links; write security = none in [center] to allow that"
-            )
-
-
-def is_local(host: str) -> bool:
-    """True if `host` is an address of this machine, or a name of one."""
-    try:
-        found = {each[4][0] for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    except socket.gaierror:
-        return False
-    own = {
-        address.address.partition("%")[0]
-        for addresses in psutil.net_if_addrs().values()
-        for address in addresses
-    }
-    return not found.isdisjoint(own) or any(str(each).startswith("127.") for each in found)
 
 
 if __name__ == "__main__":

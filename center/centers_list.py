@@ -19,7 +19,7 @@ from libevrpc.errors import ConfigError
 __all__ = ["CenterLine", "CentersList", "default_path", "parse_centers_list", "read_centers_list"]
 
 ID_MAX = 65535
-"""Largest id of a center; the smallest is 0."""
+"""Largest id of a center; the smallest is 1: in a status 0 means nobody."""
 
 CENTERS_MAX = 15
 """Most centers in a list: each vote is sent to all, and more of them add no safety."""
@@ -186,7 +186,7 @@ def _parse_line(line: str, number: int) -> CenterLine:
     words = line.split()
     if len(words) != 4:
         raise ConfigError(f"{len(words)} words in {line!r}; a line reads: {LINE_SHAPE}")
-    center_id = _parse_number(words[0], "id", 0, ID_MAX)
+    center_id = _parse_number(words[0], "id", 1, ID_MAX)
     host = _parse_host(words[1])
     peer_port = _parse_number(words[2], "peer port", 1, 65535)
     client_port = _parse_number(words[3], "client port", 1, 65535)

@@ -58,9 +58,10 @@ def test_digest_knows_centers_alone() -> None:
             "\n1 a 8898",
             "list:2: 3 words in '1 a 8898'; a line reads: id host peer_port client_port",
         ),
-        ("one a 1 2", "list:1: id 'one': must be a number from 0 to 65535"),
-        ("-1 a 1 2", "list:1: id '-1': must be a number from 0 to 65535"),
-        ("65536 a 1 2", "list:1: id '65536': must be a number from 0 to 65535"),
+        ("one a 1 2", "list:1: id 'one': must be a number from 1 to 65535"),
+        ("-1 a 1 2", "list:1: id '-1': must be a number from 1 to 65535"),
+        ("0 a 1 2", "list:1: id '0': must be a number from 1 to 65535"),
+        ("65536 a 1 2", "list:1: id '65536': must be a number from 1 to 65535"),
         ("1 a 0 2", "list:1: peer port '0': must be a number from 1 to 65535"),
         ("1 a 1 65536", "list:1: client port '65536': must be a number from 1 to 65535"),
         ("1 a 7 7", "list:1: peer port and client port are both 7; they must differ"),
@@ -88,7 +89,7 @@ def test_a_wrong_list_names_line_and_remedy(text: str, complaint: str) -> None:
 
 
 def test_too_many_centers_are_refused() -> None:
-    text = "".join(f"{number} host{number} 1 2\n" for number in range(CENTERS_MAX + 1))
+    text = "".join(f"{number} host{number} 1 2\n" for number in range(1, CENTERS_MAX + 2))
     assert complaint_about(text) == "list: 16 centers, at most 15 may be listed"
 
 
