@@ -100,9 +100,19 @@ class Process:
         return status
 
     def end(self) -> None:
-        """Kill it if it still runs."""
-        self._child.kill()
-        self.wait()
+        """End it if it still runs: politely, so that its coverage counts."""
+        self.ask_to_end()
+        try:
+            self.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self.wait()
+            pytest.fail(f"did not end when asked:\n{self.log.read_text()}", pytrace=False)
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM, also to a frozen one."""
+        self._child.terminate()
+        self._child.send_signal(signal.SIGCONT)
 
 
 class Cluster:
@@ -142,7 +152,10 @@ class Cluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for process in [*self.servers, *self.processes.values()]:
+        running = [*self.servers, *self.processes.values()]
+        for process in running:
+            process.ask_to_end()
+        for process in running:
             process.end()
 
     # -- centers ------------------------------------------------------------------------
