@@ -33,7 +33,8 @@ def describe(
     ask = client.stub(_INTERNAL).Describe
     response: internal_pb2.DescribeResponse
     try:
-        response = ask(internal_pb2.DescribeRequest(service=service), timeout_s=timeout_s)
+        wanted = internal_pb2.DescribeRequest(service=service)
+        response = ask(wanted, timeout_s=timeout_s, idempotent=True)
     except RpcError as exc:
         if exc.errno not in _UNKNOWN:
             raise

@@ -52,7 +52,8 @@ def ask_center(target: Target, timeout_s: float | None) -> center_pb2.StatusResp
         try:
             with RpcClient(endpoint.address, timeout_s=timeout_s) as client:
                 status: center_pb2.StatusResponse
-                status = client.stub(_CENTER).Status(center_pb2.StatusRequest())
+                ask = client.stub(_CENTER).Status
+                status = ask(center_pb2.StatusRequest(), idempotent=True)
                 return status
         except RpcError as exc:
             failure = exc
