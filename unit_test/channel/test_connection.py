@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from libevrpc import ClientController, RpcClient, RpcError, StatusCode
 from libevrpc.channel import dial as dial_module
-from libevrpc.channel.call import CallFailure
+from libevrpc.channel.call import CallFailure, ClientCall
+from libevrpc.channel.channel import Channel
+from libevrpc.channel.connection import Connection, ConnectionOptions
 from libevrpc.channel.dial import DialTimes, dial
 from libevrpc.core.endpoints import parse_endpoint
 from libevrpc.core.hello import GOAWAY_FIELD, HELLO_FIELD, NOTICE_ID
 from libevrpc.core.prpc import PrpcDecoder, Request, WireLimits
 from libevrpc.core.prpc_encode import encode_error, encode_reply
+from libevrpc.loop.eventloop import EventLoop
 from unit_test.fix_net import free_port
 from unit_test.fix_rpc import ECHO, WAIT_S, Serving, request, wait_until
 
@@ -254,3 +258,176 @@ def test_idle_connection_notices_its_end(serve: Callable[..., Serving]) -> None:
     wait_until(lambda: serving.server.statistics().connections == 0)
     assert client.call("Foo.Sum", 2) == 2
     assert client.future("Foo.Sum", 3).result(WAIT_S) == 3
+
+
+LIMITS = ConnectionOptions(WireLimits(), calls_max=2, unsent_bytes_max=1000)
+
+
+@pytest.fixture
+def loop() -> Iterator[EventLoop]:
+    started = EventLoop("connection-test")
+    started.start()
+    yield started
+    started.stop(WAIT_S)
+
+
+class Ends:
+    """A connection over a socket pair, whose other end the test holds."""
+
+    def __init__(self, loop: EventLoop) -> None:
+        self.downs: list[Connection] = []
+        self.connection = Connection("peer", loop, LIMITS, self.downs.append)
+        self.near, self.far = socket.socketpair()
+        self.near.setblocking(False)
+        self.far.settimeout(WAIT_S)
+
+    def call(self, timeout_s: float = WAIT_S) -> ClientCall:
+        return ClientCall(self.connection.next_id(), time.monotonic() + timeout_s)
+
+    def future(self, timeout_s: float = WAIT_S) -> tuple[ClientCall, threading.Event]:
+        done = threading.Event()
+        deadline_s = time.monotonic() + timeout_s
+        return ClientCall(self.connection.next_id(), deadline_s, lambda call: done.set()), done
+
+    def close(self) -> None:
+        self.connection.close("end of test")
+        self.far.close()
+
+
+@pytest.fixture
+def ends(loop: EventLoop) -> Iterator[Ends]:
+    made = Ends(loop)
+    yield made
+    made.close()
+    made.near.close()
+
+
+def test_what_is_called_before_the_socket_is_there_waits_for_it(ends: Ends) -> None:
+    future, done = ends.future()
+    ends.connection.start(future, b"frame")
+    late, expired = ends.future(timeout_s=0.02)
+    ends.connection.start(late, b"never sent")
+    assert expired.wait(WAIT_S)
+    assert late.failure is not None
+    refusal = ends.connection.send_oneway(b"one too many")
+    assert refusal is not None
+    assert refusal.errno == 1011
+    ends.connection.connected(ends.near)
+    assert ends.far.recv(100) == b"frame"
+    ends.far.sendall(encode_reply(future.correlation_id, b"ok"))
+    assert done.wait(WAIT_S)
+    assert future.reply is not None
+
+
+def test_more_than_the_socket_takes_is_refused(ends: Ends) -> None:
+    first, first_done = ends.future()
+    ends.connection.start(first, b"x" * 2000)
+    ends.connection.connected(ends.near)
+    assert first_done.wait(WAIT_S)
+    assert first.failure is not None
+    assert (first.failure.errno, first.failure.sent) == (1011, False)
+    while ends.connection.send_oneway(b"x" * 900) is None:
+        pass
+    call = ends.call()
+    ends.connection.run(call, b"x" * 900)
+    assert call.failure is not None
+    assert call.failure.errno == 1011
+
+
+def test_calls_over_the_limit_are_refused(ends: Ends) -> None:
+    for _ in range(2):
+        ends.connection.start(ends.future()[0], b"x")
+    assert ends.connection.in_flight == 2
+    call = ends.call()
+    ends.connection.run(call, b"x")
+    assert call.failure is not None
+    assert call.failure.errno == 2004
+
+
+def test_connection_closed_while_it_is_dialled_fails_what_waits(ends: Ends) -> None:
+    future, done = ends.future()
+    ends.connection.start(future, b"x")
+    ends.connection.close("changed my mind")
+    assert done.wait(WAIT_S)
+    assert future.failure is not None
+    assert not future.failure.sent
+    assert ends.downs == [ends.connection]
+    ends.connection.connected(ends.near)
+    call = ends.call()
+    ends.connection.run(call, b"x")
+    assert call.failure is not None
+    assert not call.failure.sent
+    late, _ = ends.future()
+    ends.connection.start(late, b"x")
+    wait_until(lambda: late.done)
+    assert ends.far.recv(10) == b""
+
+
+def test_retired_connection_ends_with_its_last_call(ends: Ends) -> None:
+    future, done = ends.future()
+    ends.connection.start(future, b"x")
+    ends.connection.connected(ends.near)
+    assert ends.far.recv(10) == b"x"
+    ends.connection.retire()
+    assert ends.connection.down is None
+    ends.far.sendall(encode_reply(future.correlation_id, b""))
+    assert done.wait(WAIT_S)
+    assert ends.far.recv(10) == b""
+    assert ends.connection.down is not None
+    other = Ends(ends.connection._loop)  # noqa: SLF001 - the same loop
+    other.connection.retire()
+    assert other.connection.down is not None
+    other.close()
+    other.near.close()
+
+
+def test_done_calls_cannot_be_cancelled(ends: Ends) -> None:
+    future, done = ends.future()
+    ends.connection.start(future, b"x")
+    assert ends.connection.cancel(future)
+    assert done.wait(WAIT_S)
+    assert not ends.connection.cancel(future)
+
+
+def test_ended_loop_still_tells_futures(ends: Ends, loop: EventLoop) -> None:
+    future, done = ends.future()
+    ends.connection.start(future, b"x")
+    loop.stop(WAIT_S)
+    ends.connection.connected(ends.near)
+    assert done.wait(WAIT_S)
+    assert future.failure is not None
+
+
+def test_follower_is_promoted_when_the_reader_leaves(ends: Ends) -> None:
+    ends.connection.connected(ends.near)
+    assert ends.connection.send_oneway(b"hi") is None
+    assert ends.far.recv(10) == b"hi"
+    calls = [ends.call(), ends.call()]
+    threads = [threading.Thread(target=ends.connection.run, args=(call, b"x")) for call in calls]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: ends.connection.in_flight == 2)
+    for call in calls:
+        ends.far.sendall(encode_reply(call.correlation_id, b"r"))
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert all(call.reply is not None for call in calls)
+
+
+def test_channel_dials_again_after_an_end_and_when_retired(serving: Serving) -> None:
+    loop = EventLoop("channel-test")
+    loop.start()
+    downs: list[int] = []
+    channel = Channel(parse_endpoint(serving.address), loop, LIMITS, TIMES, lambda: downs.append(1))
+    first = channel.connection()
+    assert channel.connection() is first
+    channel.retire()
+    assert first.down is not None
+    second = channel.connection()
+    assert second is not first
+    channel.close("done")
+    channel.close("twice")
+    channel.retire()
+    assert len(downs) == 2
+    wait_until(lambda: serving.server.statistics().connections == 0)
+    loop.stop(WAIT_S)
