@@ -1,341 +1,378 @@
 """Three centers, three servers, one client; then leaders, servers and at last all centers die.
 
-python tools/demo.py [--seed N] [--seconds S] [--faults N] [--json]
+python tools/demo.py [--seed N] [--faults ROUNDS] [--plain] [--folder DIR]
 
-Shows it live, and ends with one line of JSON. Exit status 0 only if no call failed.
+Kills the leading center and a server with SIGKILL and drains another server, in random order
+at random instants, and starts each again; at last kills every center. All the while a client
+calls the servers by virtual node. The last line is JSON; the exit status is 0 only if no call
+failed and everything was found again in time.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
-import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
-from demo_observer import Caller, Watcher
+from demo_observer import CENTER, Counts, Observer
+from demo_screen import Meter, Row, Screen, View, open_screen
+from demo_stage import Process, Stage, StageError
 
-ROOT = Path(__file__).resolve().parent.parent
+from libevrpc import RpcClient, RpcError
+from libevrpc.gen import center_pb2
+
 CENTERS = 3
 SERVERS = 3
-CALLERS = 4
+CALLS_PER_S = 1500.0
 CALLS_MIN = 20_000
-START_S = 20.0
 FAILOVER_MAX_MS = 500.0
 SERVER_OUT_MAX_MS = 1000.0
+SETTLE_S = 20.0
+WITHOUT_CENTERS_S = 6.0
+WITHOUT_CENTERS_MAX_S = 30.0
+INTERRUPTED = 130
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago."""
-    held = [socket.socket() for _ in range(count)]
-    for each in held:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the story rests, seconds (from, to): before a fault, and before it is mended."""
+
+    rest_s: tuple[float, float]
+    mend_s: tuple[float, float]
 
 
-class Stage:
-    """The processes of the demo, started and stopped by their own ids."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        ports = free_ports(2 * CENTERS)
-        self.centers = {n + 1: f"127.0.0.1:{ports[2 * n + 1]}" for n in range(CENTERS)}
-        lines = [f"{n + 1} 127.0.0.1 {ports[2 * n]} {ports[2 * n + 1]}" for n in range(CENTERS)]
-        self._list = folder / "centers_list"
-        self._list.write_text("\n".join(lines) + "\n")
-        self.target = "center://" + ",".join(self.centers.values())
-        self.processes: dict[str, subprocess.Popen[str]] = {}
-        self.addresses: dict[str, str] = {}
-        self._log = (folder / "log").open("w")
-
-    def start_center(self, number: int) -> None:
-        """Start center `number`, with what it had on disk."""
-        self._start(
-            f"center {number}",
-            [
-                "-m",
-                "center",
-                "--id",
-                str(number),
-                "--centers-list",
-                str(self._list),
-                "--data-dir",
-                str(self._folder / f"center-{number}"),
-            ],
-        )
-
-    def start_server(self, number: int) -> None:
-        """Start echo server `number` on a port of its own."""
-        program = ROOT / "samples" / "echo" / "server.py"
-        self._start(
-            f"server {number}",
-            [str(program), "--listen", "127.0.0.1:0", "--registry", self.target],
-        )
-
-    def _start(self, name: str, arguments: list[str]) -> None:
-        self.processes[name] = process = subprocess.Popen(
-            [sys.executable, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            cwd=ROOT,
-            env=environment(self._folder),
-        )
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            sys.exit(f"demo: {name} did not start; see {self._log.name}")
-        self.addresses[name] = line.split()[-1]
-
-    def end(self, name: str, number: int) -> None:
-        """Send one process a signal and take its end."""
-        process = self.processes.pop(name)
-        process.send_signal(number)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-    def close(self) -> None:
-        """End whatever still runs."""
-        for name in list(self.processes):
-            self.end(name, signal.SIGKILL)
-        self._log.close()
+SHOW = Pace((2.0, 3.5), (1.5, 2.5))
+HURRY = Pace((0.1, 1.0), (0.1, 0.6))
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of the processes: their state stays in the demo's folder."""
-    import os
+@dataclass(slots=True)
+class Findings:
+    """What was measured, and what went wrong."""
 
-    return {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
+    failovers_ms: list[float] = field(default_factory=list)
+    outs_ms: list[float] = field(default_factory=list)
+    without_centers: int = 0
+    troubles: list[str] = field(default_factory=list)
 
 
 class Demo:
-    """The story, told as it happens."""
+    """The story. One thread; `view` may be read by the screen's."""
 
-    def __init__(self, stage: Stage, seed: int, quiet: bool) -> None:
+    def __init__(self, stage: Stage, rng: random.Random, pace: Pace, plain: bool) -> None:
         self.stage = stage
-        self.rng = random.Random(seed)
-        self.watcher = Watcher(stage.centers)
-        self.quiet = quiet
-        self.began_s = time.perf_counter()
-        self.failovers_ms: list[float] = []
-        self.outs_ms: list[float] = []
-        self.troubles: list[str] = []
-        self.caller: Caller | None = None
-        self.pause = threading.Event()
-        self.calls_at = (0.0, 0)
+        self.rng = rng
+        self.pace = pace
+        self.findings = Findings()
+        self.observer = Observer(stage.center_address)
+        self.leader: int | None = None
+        self.load: Process | None = None
+        self._states = dict.fromkeys([*self._names()], "starting")
+        self._began_s = time.monotonic()
+        self._meter = Meter()
+        self._pause = threading.Event()
+        self.screen: Screen = open_screen(self.view, plain)
 
-    def say(self, text: str) -> None:
-        """Print one line with the time and the rate of calls."""
-        if self.quiet:
-            return
-        now_s = time.perf_counter() - self.began_s
-        rate = ""
-        if self.caller is not None:
-            total = self.caller.total()
-            then_s, then = self.calls_at
-            if now_s > then_s:
-                per_s = (total - then) / (now_s - then_s)
-                rate = f"{per_s:7,.0f} calls/s  {self.caller.failed} failed"
-            self.calls_at = (now_s, total)
-        print(f"{now_s:6.1f} s  {text:<58} {rate}", flush=True)
+    def _names(self) -> Iterator[str]:
+        yield from (f"center {number}" for number in self.stage.center_address)
+        yield from (f"server {number}" for number in self.stage.server_address)
 
-    def wait(self, low_s: float, high_s: float) -> None:
+    # -- telling ------------------------------------------------------------------------
+
+    def trouble(self, text: str) -> None:
+        """Note what must not be."""
+        self.findings.troubles.append(text)
+        self.screen.say(f"TROUBLE: {text}", "bold red")
+
+    def view(self) -> View:
+        """Return this moment, for the screen."""
+        counts = self.observer.counts
+        rows = []
+        for number, address in self.stage.center_address.items():
+            state = self._states[f"center {number}"]
+            seen = self.observer.serving[number]
+            if state == "running":
+                state = "leader" if number == self.leader else "follower"
+            figure = f"map {seen.epoch}.{seen.version}" if seen is not None else ""
+            alive = state in ("leader", "follower")
+            rows.append(Row(f"center {number}", address, state, figure, alive))
+        for number, address in self.stage.server_address.items():
+            state = self._states[f"server {number}"]
+            rate = self._meter.rate(address, counts.peers.get(address, 0))
+            row = Row(f"server {number}", address, state, f"{rate:,.0f}/s", state == "running")
+            rows.append(row)
+        return View(
+            time.monotonic() - self._began_s,
+            rows,
+            counts.returned,
+            self._meter.rate("calls", counts.returned),
+            counts.failed,
+            counts.slowest_ms,
+        )
+
+    def rest(self, span_s: tuple[float, float]) -> None:
         """Let a random while pass."""
-        self.pause.wait(self.rng.uniform(low_s, high_s))
+        self._pause.wait(self.rng.uniform(*span_s))
 
-    def alive(self) -> list[int]:
-        """Return the ids of the centers that run."""
-        return [n for n in self.stage.centers if f"center {n}" in self.stage.processes]
+    # -- what is there ------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start everything and wait until every center shows every server."""
-        for number in self.stage.centers:
+    def living(self) -> list[int]:
+        """Return the centers that run."""
+        return list(self.stage.centers)
+
+    def serving(self) -> set[str]:
+        """Return the addresses of the servers that run."""
+        return {self.stage.server_address[number] for number in self.stage.servers}
+
+    def find_leader(self) -> int:
+        """Ask the centers until one leads.
+
+        Raises:
+            StageError: none does.
+        """
+        until_s = time.monotonic() + SETTLE_S
+        while time.monotonic() < until_s:
+            for number in self.living():
+                with contextlib.suppress(RpcError):
+                    with RpcClient(self.stage.center_address[number], timeout_s=0.5) as client:
+                        told = client.stub(CENTER).Status(center_pb2.StatusRequest())
+                    if told.leads:
+                        self.leader = number
+                        return number
+            self._pause.wait(0.02)
+        raise StageError("no center leads")
+
+    def await_settled(self, what: str) -> None:
+        """Wait until the living centers serve one map of the living servers.
+
+        Raises:
+            StageError: they do not.
+        """
+        if not self.observer.settled(self.serving(), self.living(), SETTLE_S):
+            logs = "\n".join(self.stage.centers[each].log_tail() for each in self.living())
+            raise StageError(f"{what}: the centers do not agree on its servers\n{logs}")
+
+    # -- the story ----------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start everything and wait until all know of all."""
+        for number in self.stage.center_address:
             self.stage.start_center(number)
-        told = self.until(lambda told: told.leads, "no leader", START_S)
-        if told is not None:
-            self.say(f"center {told.id} leads in epoch {told.epoch}; three centers agree")
-        for number in range(1, SERVERS + 1):
+        for number, process in self.stage.centers.items():
+            process.first_line()
+            self._states[f"center {number}"] = "running"
+        self.screen.say(f"center {self.find_leader()} leads; {CENTERS} centers are up")
+        for number in self.stage.server_address:
             self.stage.start_server(number)
-        self.until(lambda told: len(told.servers) == SERVERS, "servers not listed", START_S)
-        for number in range(1, SERVERS + 1):
-            self.say(f"server {number} serves at {self.stage.addresses[f'server {number}']}")
-
-    def until(self, holds: Any, trouble: str, within_s: float) -> Any:
-        """Wait for a status; a trouble if it does not come."""
-        found = self.watcher.until(holds, self.alive(), within_s)
-        if found is None:
-            self.troubles.append(trouble)
-            self.say(f"TROUBLE: {trouble}")
-            return None
-        return found[1]
-
-    def leader(self) -> int | None:
-        """Return the id of the center that leads."""
-        told = self.until(lambda told: told.leads, "no leader", START_S)
-        return None if told is None else int(told.id)
-
-    def kill_leader(self) -> None:
-        """Kill the leader; time until a survivor serves a map of a newer epoch."""
-        leader = self.leader()
-        if leader is None:
-            return
-        told = self.watcher.ask(leader)
-        epoch = told.map_epoch if told is not None else 0
-        self.stage.end(f"center {leader}", signal.SIGKILL)
-        found = self.watcher.until(lambda told: told.map_epoch > epoch, self.alive(), 10.0)
-        if found is None:
-            self.troubles.append("no newer epoch after the leader was killed")
-            return
-        self.failovers_ms.append(found[0] * 1e3)
-        self.say(
-            f"center {leader}, the leader, killed; epoch {found[1].map_epoch} after"
-            f" {found[0] * 1e3:.0f} ms"
-        )
-
-    def kill_server(self, number: int) -> None:
-        """Kill a server; time until it is out of a map."""
-        address = self.stage.addresses[f"server {number}"]
-        self.stage.end(f"server {number}", signal.SIGKILL)
-
-        def gone(told: Any) -> bool:
-            return all(each.address != address for each in told.servers)
-
-        found = self.watcher.until(gone, self.alive(), 10.0)
-        if found is None:
-            self.troubles.append("a killed server stayed in the map")
-            return
-        self.outs_ms.append(found[0] * 1e3)
-        self.say(f"server {number} killed; out of the map after {found[0] * 1e3:.0f} ms")
-
-    def drain_server(self, number: int) -> None:
-        """Ask a server to stop; it finishes its calls first."""
-        began_s = time.perf_counter()
-        self.stage.end(f"server {number}", signal.SIGTERM)
-        span_ms = (time.perf_counter() - began_s) * 1e3
-        self.say(f"server {number} asked to stop; drained and gone after {span_ms:.0f} ms")
-
-    def restart_center(self, number: int) -> None:
-        """Start a center again and wait until it follows."""
-        self.stage.start_center(number)
-        found = self.watcher.until(lambda told: told.leader > 0, [number], START_S)
-        if found is None:
-            self.troubles.append(f"center {number} did not find the others again")
-        else:
-            self.say(f"center {number} started again; follows {found[1].leader}")
-
-    def restart_server(self, number: int) -> None:
-        """Start a server again and wait until it is listed."""
-        self.stage.start_server(number)
-        address = self.stage.addresses[f"server {number}"]
-        self.until(
-            lambda told: any(each.address == address for each in told.servers),
-            "a restarted server is not listed",
-            START_S,
-        )
-        self.say(f"server {number} started again at {address}")
+        for number, process in self.stage.servers.items():
+            process.first_line()
+            self._states[f"server {number}"] = "running"
+        self.await_settled("at the start")
+        self.screen.say(f"{SERVERS} servers report; every center serves the map of them")
+        self.load = self.stage.start_load(CALLS_PER_S, self.rng.randrange(1 << 30))
+        self.observer.listen(self.load.lines)
 
     def round_of_faults(self) -> None:
-        """Kill the leader and a server, drain another, at random instants; then mend."""
-        dead = [n for n in self.stage.centers if n not in self.alive()]
+        """Hurt the leader and two servers, in random order, and mend each."""
+        killed, drained = self.rng.sample(list(self.stage.server_address), 2)
         faults = ["leader", "kill", "drain"]
         self.rng.shuffle(faults)
-        first, second = self.rng.sample(range(1, SERVERS + 1), 2)
         for fault in faults:
-            self.wait(1.5, 3.0)
+            self.rest(self.pace.rest_s)
             if fault == "leader":
                 self.kill_leader()
             elif fault == "kill":
-                self.kill_server(first)
+                self.kill_server(killed)
             else:
-                self.drain_server(second)
-        self.wait(0.5, 1.5)
-        for number in (first, second):
-            self.restart_server(number)
-        for number in [n for n in self.stage.centers if n not in self.alive() and n not in dead]:
-            self.restart_center(number)
+                self.drain_server(drained)
 
-    def kill_every_center(self, seconds: float) -> int:
-        """Kill what centers are left; returns the calls that went on without any."""
-        assert self.caller is not None
-        for number in self.alive():
-            self.stage.end(f"center {number}", signal.SIGKILL)
-        before = self.caller.total()
-        self.say("every center killed; the client goes on with its last map")
-        self.pause.wait(seconds)
-        calls = self.caller.total() - before
-        self.say(f"{calls:,} calls without any center")
-        return calls
+    def kill_leader(self) -> None:
+        """SIGKILL the leader; time the next epoch at the survivors; start it again."""
+        leader = self.find_leader()
+        process = self.stage.centers[leader]
+        epoch = self.observer.newest[0]
+        self._states[f"center {leader}"] = "killed"
+        killed_s = time.monotonic()
+        process.signal(signal.SIGKILL)
+        del self.stage.centers[leader]
+        self.screen.say(f"SIGKILL center {leader}, the leader", "bold yellow")
+        served_s = self.observer.newer_epoch(epoch, self.living(), SETTLE_S)
+        process.wait()
+        if served_s is None:
+            raise StageError(f"no center serves an epoch above {epoch}")
+        took_ms = (served_s - killed_s) * 1000.0
+        self.findings.failovers_ms.append(took_ms)
+        leads = self.find_leader()
+        self.screen.say(f"  center {leads} leads; its epoch was served after {took_ms:.0f} ms")
+        self.rest(self.pace.mend_s)
+        self.stage.start_center(leader)
+        self.stage.centers[leader].first_line()
+        self._states[f"center {leader}"] = "running"
+        self.await_settled(f"center {leader} started again")
+        self.screen.say(f"  center {leader} is back and serves the same map as the others")
+
+    def kill_server(self, number: int) -> None:
+        """SIGKILL a server; time until no center names it; start it again."""
+        process = self.stage.servers.pop(number)
+        address = self.stage.server_address[number]
+        self._states[f"server {number}"] = "killed"
+        killed_s = time.monotonic()
+        process.signal(signal.SIGKILL)
+        self.screen.say(f"SIGKILL server {number}", "bold yellow")
+        gone_s = self.observer.gone(address, self.living(), SETTLE_S)
+        process.wait()
+        if gone_s is None:
+            raise StageError(f"the centers still name server {number}")
+        took_ms = (gone_s - killed_s) * 1000.0
+        self.findings.outs_ms.append(took_ms)
+        self.screen.say(f"  server {number} was in no center's map after {took_ms:.0f} ms")
+        self._restart_server(number)
+
+    def drain_server(self, number: int) -> None:
+        """SIGTERM a server, which finishes its calls first; start it again."""
+        process = self.stage.servers.pop(number)
+        self._states[f"server {number}"] = "draining"
+        asked_s = time.monotonic()
+        process.signal(signal.SIGTERM)
+        self.screen.say(f"SIGTERM server {number}: it drains", "bold yellow")
+        status = process.wait()
+        took_ms = (time.monotonic() - asked_s) * 1000.0
+        self._states[f"server {number}"] = "stopped"
+        if status:
+            self.trouble(f"server {number} drained with status {status}:\n{process.log_tail()}")
+        self.screen.say(f"  server {number} finished its calls and ended after {took_ms:.0f} ms")
+        self.await_settled(f"server {number} drained")
+        self._restart_server(number)
+
+    def _restart_server(self, number: int) -> None:
+        self.rest(self.pace.mend_s)
+        self.stage.start_server(number)
+        self.stage.servers[number].first_line()
+        self._states[f"server {number}"] = "running"
+        self.await_settled(f"server {number} started again")
+        self.screen.say(f"  server {number} is back and in every center's map")
+
+    def kill_every_center(self) -> None:
+        """SIGKILL all that is left of the cluster, and see how the client goes on."""
+        self.rest(self.pace.rest_s)
+        processes, self.stage.centers = self.stage.centers, {}
+        for number, process in processes.items():
+            process.signal(signal.SIGKILL)
+            self._states[f"center {number}"] = "killed"
+        for process in processes.values():
+            process.wait()
+        dead_s = time.monotonic()
+        self.leader = None
+        self.screen.say("SIGKILL every center: the client has the map it holds", "bold yellow")
+        before = self.observer.counted_at(dead_s).returned
+        while True:
+            self._pause.wait(0.1)
+            span_s = time.monotonic() - dead_s
+            enough = self.observer.counts.returned >= CALLS_MIN or span_s > WITHOUT_CENTERS_MAX_S
+            if span_s > WITHOUT_CENTERS_S and enough:
+                break
+        self.findings.without_centers = self.observer.counts.returned - before
+        self.screen.say(f"  {self.findings.without_centers:,} calls without any center")
+
+    def end_load(self) -> None:
+        """Let the client finish."""
+        if self.load is None:
+            return
+        self.load.close_input()
+        self.observer.final_counts(SETTLE_S)
+        if self.load.wait():
+            self.trouble(f"the client ended badly:\n{self.load.log_tail()}")
+
+
+def judge(findings: Findings, counts: Counts, observer: Observer) -> tuple[str, list[str]]:
+    """Return the last line, and why the demo failed: nothing if it did not."""
+    failed = counts.failed + (counts.started - counts.returned)
+    troubles = [*findings.troubles, *observer.violations, *counts.failures]
+    failover_ms = max(findings.failovers_ms, default=None)
+    out_ms = max(findings.outs_ms, default=None)
+    if failed:
+        troubles.append(f"{failed} calls failed")
+    if counts.returned < CALLS_MIN:
+        troubles.append(f"{counts.returned} calls, fewer than {CALLS_MIN}")
+    if failover_ms is None or failover_ms >= FAILOVER_MAX_MS:
+        troubles.append(f"leader failover: {failover_ms} ms, not below {FAILOVER_MAX_MS:g}")
+    if out_ms is None or out_ms >= SERVER_OUT_MAX_MS:
+        troubles.append(f"dead server out of the map: {out_ms} ms, not below {SERVER_OUT_MAX_MS:g}")
+    if not findings.without_centers:
+        troubles.append("no call returned without centers")
+    line = {
+        "calls": counts.returned,
+        "failed": failed,
+        "leader_failover_ms": None if failover_ms is None else round(failover_ms, 1),
+        "dead_server_out_of_map_ms": None if out_ms is None else round(out_ms, 1),
+        "calls_without_centers": findings.without_centers,
+        "epoch": observer.newest[0],
+    }
+    return json.dumps(line), troubles
+
+
+def play(folder: Path, given: argparse.Namespace, rng: random.Random) -> int:
+    """Tell the whole story; returns the exit status."""
+    with contextlib.ExitStack() as stack:
+        stage = Stage(folder, CENTERS, SERVERS, rng)
+        stack.callback(stage.close)
+        demo = Demo(stage, rng, SHOW if given.faults == 1 else HURRY, given.plain)
+        stack.callback(demo.observer.close)
+        with demo.screen:
+            try:
+                demo.begin()
+                for number in range(given.faults):
+                    if given.faults > 1:
+                        demo.screen.say(f"round {number + 1} of {given.faults}", "bold")
+                    demo.round_of_faults()
+                demo.kill_every_center()
+                demo.end_load()
+            except StageError as exc:
+                demo.trouble(str(exc))
+        line, troubles = judge(demo.findings, demo.observer.counts, demo.observer)
+    for text in troubles:
+        print(f"failed: {text}")
+    print(line)
+    return 1 if troubles else 0
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """End in order, as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def main() -> int:
-    """Run the demo; returns 0 only if nothing failed."""
+    """Run the demo; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seed", type=int, help="of the random instants; printed at the start")
-    parser.add_argument("--seconds", type=float, default=6.0, help="without any center, at the end")
-    parser.add_argument("--faults", type=int, default=1, help="rounds of faults")
-    parser.add_argument("--quiet", action="store_true", help="only the last line")
-    arguments = parser.parse_args()
-    seed = random.SystemRandom().randrange(1 << 32) if arguments.seed is None else arguments.seed
-    folder = Path(tempfile.mkdtemp(prefix="libevrpc-demo-"))
-    stage = Stage(folder)
-    demo = Demo(stage, seed, arguments.quiet)
+    parser.add_argument("--seed", type=int, help="of instants, victims and keys")
+    parser.add_argument(
+        "--faults", type=int, default=1, metavar="ROUNDS", help="rounds of faults (1)"
+    )
+    parser.add_argument("--plain", action="store_true", help="lines only, in a terminal too")
+    parser.add_argument("--folder", type=Path, help="an empty one, kept with all logs")
+    given = parser.parse_args()
+    seed = random.SystemRandom().randrange(1 << 32) if given.seed is None else given.seed
+    print(f"libevrpc demo: --seed {seed}", flush=True)
+    signal.signal(signal.SIGTERM, interrupt)
+    rng = random.Random(seed)
     try:
-        demo.say(f"seed {seed}; three centers, three servers, {CALLERS} callers")
-        demo.start()
-        caller = demo.caller = Caller(stage.target, str(folder / "client"), CALLERS, 0.001)
-        caller.start()
-        for _ in range(arguments.faults):
-            demo.round_of_faults()
-        demo.wait(1.0, 2.0)
-        without = demo.kill_every_center(arguments.seconds)
-        while caller.total() < CALLS_MIN and not demo.troubles:
-            demo.pause.wait(0.5)
-        caller.stop()
-        return verdict(demo, caller, without)
-    finally:
-        if demo.caller is not None:
-            demo.caller.stop()
-        demo.watcher.close()
-        stage.close()
-        shutil.rmtree(folder)
-
-
-def verdict(demo: Demo, caller: Caller, without: int) -> int:
-    """Print what went wrong, if anything, and the last line."""
-    failover_ms = max(demo.failovers_ms, default=float("inf"))
-    out_ms = max(demo.outs_ms, default=float("inf"))
-    troubles = [*demo.troubles, *demo.watcher.went_back]
-    if failover_ms >= FAILOVER_MAX_MS:
-        troubles.append(f"leader failover took {failover_ms:.0f} ms")
-    if out_ms >= SERVER_OUT_MAX_MS:
-        troubles.append(f"a dead server stayed in the map for {out_ms:.0f} ms")
-    if not without:
-        troubles.append("no call went on without centers")
-    for text in [*troubles, *caller.failures]:
-        print(f"failed: {text}")
-    epoch = max((stamp[0] for stamp in demo.watcher.newest.values()), default=0)
-    result = {
-        "calls": caller.calls,
-        "failed": caller.failed,
-        "leader_failover_ms": round(failover_ms, 1),
-        "dead_server_out_of_map_ms": round(out_ms, 1),
-        "calls_without_centers": without,
-        "epoch": epoch,
-    }
-    print(json.dumps(result))
-    return 1 if troubles or caller.failed or caller.calls < CALLS_MIN else 0
+        if given.folder is not None:
+            given.folder.mkdir(parents=True, exist_ok=True)
+            return play(given.folder.resolve(), given, rng)
+        with tempfile.TemporaryDirectory(prefix="libevrpc-demo-") as folder:
+            return play(Path(folder), given, rng)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -1,141 +1,212 @@
-"""What the demo's verdict rests on: calls, returns, echoes, epochs and versions.
+"""The independent observer of the demo: it gives the verdict.
 
-The observer knows nothing of the demo's faults but when they happened. It calls like any
-client, asks centers like any client, and compares.
+It knows calls, returns and payload echoes from the client's own counts, and epochs, versions
+and servers from the maps that the centers' client ports serve, each asked every 5 ms. Of
+the faults it is told only when they happened and to whom.
 """
 
 from __future__ import annotations
 
-import sys
+import json
 import threading
 import time
+import zlib
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "samples" / "echo"))
-
-import echo_pb2
-
-from libevrpc import RpcClient, RpcError
+from libevrpc import ProtocolError, RpcClient, RpcError
+from libevrpc.core.clustermap import ClusterMap
 from libevrpc.gen import center_pb2
 
-__all__ = ["Caller", "Watcher"]
+__all__ = ["Counts", "Observer", "Sighting"]
 
-ECHO = echo_pb2.DESCRIPTOR.services_by_name["EchoService"]
 CENTER = center_pb2.DESCRIPTOR.services_by_name["Center"]
 POLL_S = 0.005
-KEYS = 64
-FAILURES_KEPT = 20
+DEAD_POLL_S = 0.05
+POLL_TIMEOUT_S = 0.25
+LINE_WAIT_S = 5.0
 
 
-class Caller:
-    """Calls at a steady rate from several threads, each call with a key of its own.
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One newer map, as one center served it."""
 
-    Args:
-        target: where the servers are found.
-        state_dir: the client's own state folder.
-        threads: callers.
-        pause_s: of each caller, between two calls.
-    """
+    at_s: float
+    epoch: int
+    version: int
+    servers: frozenset[str]
 
-    def __init__(self, target: str, state_dir: str, threads: int, pause_s: float) -> None:
-        self.calls = 0
-        self.failed = 0
-        self.failures: list[str] = []
-        self.peers: dict[str, int] = {}
-        self._client = RpcClient(target, state_dir=state_dir)
-        self._echo = self._client.stub(ECHO).Echo
-        self._pause_s = pause_s
-        self._stopping = threading.Event()
-        self._counts = [0] * threads
-        self._threads = [
-            threading.Thread(target=self._call, args=(number,), name=f"caller-{number}")
-            for number in range(threads)
-        ]
-
-    def start(self) -> None:
-        """Begin to call."""
-        for thread in self._threads:
-            thread.start()
-
-    def total(self) -> int:
-        """Return the calls that have returned so far, well or not."""
-        return sum(self._counts)
-
-    def stop(self) -> None:
-        """Let every caller return, then count."""
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
-        self._client.close()
-        self.calls = sum(self._counts)
-
-    def _call(self, number: int) -> None:
-        echo, counts = self._echo, self._counts
-        position = 0
-        while not self._stopping.is_set():
-            position += 1
-            text = f"{number}/{position}"
-            try:
-                response = echo(
-                    echo_pb2.EchoRequest(request=text), key=f"{number}-{position % KEYS}"
-                )
-                if response.response != text:
-                    self._note(f"sent {text!r}, got {response.response!r}")
-            except RpcError as exc:
-                self._note(f"{text}: {exc}")
-            counts[number] += 1
-            if self._pause_s:
-                self._stopping.wait(self._pause_s)
-
-    def _note(self, text: str) -> None:
-        self.failed += 1
-        if len(self.failures) < FAILURES_KEPT:
-            self.failures.append(text)
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """Epoch and version."""
+        return self.epoch, self.version
 
 
-class Watcher:
-    """Asks centers for their status, over and over, one connection to each.
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the client said last."""
+
+    started: int = 0
+    returned: int = 0
+    failed: int = 0
+    slowest_ms: float = 0.0
+    at_s: float = 0.0
+    failures: list[str] = field(default_factory=list)
+    peers: dict[str, int] = field(default_factory=dict)
+
+
+class Observer:
+    """Watches one cluster and one client. Methods: the demo's thread, but for the threads' own.
 
     Args:
-        centers: client addresses by id.
+        centers: client address by id.
     """
 
     def __init__(self, centers: dict[int, str]) -> None:
-        self._clients = {each: RpcClient(address) for each, address in centers.items()}
-        self._status = {each: client.stub(CENTER).Status for each, client in self._clients.items()}
-        self.newest: dict[int, tuple[int, int]] = {}
-        self.went_back: list[str] = []
+        self.counts = Counts()
+        self.serving: dict[int, Sighting | None] = dict.fromkeys(centers)
+        """The newest map of each center that answers; None: it does not, or has none."""
+        self.violations: list[str] = []
+        self._digests: dict[tuple[int, int], int] = {}
+        self._changed = threading.Condition()
+        self._ending = threading.Event()
+        self._lines_ended = threading.Event()
+        self._pollers = [
+            threading.Thread(target=self._poll, args=each, daemon=True) for each in centers.items()
+        ]
+        for poller in self._pollers:
+            poller.start()
 
-    def ask(self, center: int, timeout_s: float = 0.25) -> Any:
-        """Return a center's status, None if it does not answer. Notes a map that goes back."""
+    # -- maps ---------------------------------------------------------------------------
+
+    def _poll(self, center: int, address: str) -> None:
+        """Ask one center for a newer map, again and again."""
+        with RpcClient(
+            address, timeout_s=POLL_TIMEOUT_S, retries_max=0, reconnect_max_s=0.1
+        ) as client:
+            pull = client.stub(CENTER).Pull
+            held = center_pb2.PullRequest(client_id="observer")
+            while not self._ending.is_set():
+                try:
+                    response = pull(held)
+                    at_s = time.monotonic()
+                    if response.map:
+                        held = self._take(center, at_s, response.map)
+                    self._ending.wait(POLL_S)
+                except RpcError:
+                    held = center_pb2.PullRequest(client_id="observer")
+                    self._note(center, None)
+                    self._ending.wait(DEAD_POLL_S)
+
+    def _take(self, center: int, at_s: float, encoded: bytes) -> center_pb2.PullRequest:
         try:
-            told = self._status[center](center_pb2.StatusRequest(), timeout_s=timeout_s)
-        except RpcError:
-            return None
-        stamp = (told.map_epoch, told.version)
-        before = self.newest.get(center, (0, 0))
-        if stamp < before:
-            self.went_back.append(f"center {center}: {before} -> {stamp}")
-        self.newest[center] = max(stamp, before)
-        return told
+            found = ClusterMap.decode(encoded)
+        except ProtocolError as exc:
+            self.violations.append(f"center {center} served an unreadable map: {exc}")
+            return center_pb2.PullRequest(client_id="observer")
+        servers = frozenset(server.address for server in found.servers)
+        self._note(center, Sighting(at_s, found.epoch, found.version, servers), encoded)
+        return center_pb2.PullRequest(
+            client_id="observer",
+            cluster_id=found.cluster_id,
+            epoch=found.epoch,
+            version=found.version,
+        )
 
-    def until(
-        self, holds: Callable[[Any], bool], centers: list[int], within_s: float
-    ) -> tuple[float, Any] | None:
-        """Poll `centers` until the status of one `holds`; returns the seconds and the status."""
-        began_s = time.perf_counter()
-        pause = threading.Event()
-        while time.perf_counter() - began_s < within_s:
-            for center in centers:
-                told = self.ask(center)
-                if told is not None and holds(told):
-                    return time.perf_counter() - began_s, told
-            pause.wait(POLL_S)
-        return None
+    def _note(self, center: int, seen: Sighting | None, encoded: bytes = b"") -> None:
+        with self._changed:
+            before = self.serving[center]
+            if seen is not None:
+                if before is not None and seen.stamp < before.stamp:
+                    self.violations.append(
+                        f"center {center} went back from {before.stamp} to {seen.stamp}"
+                    )
+                digest = zlib.crc32(encoded)
+                if self._digests.setdefault(seen.stamp, digest) != digest:
+                    self.violations.append(f"two different maps of epoch, version {seen.stamp}")
+            if seen is not None or before is not None:
+                self.serving[center] = seen
+                self._changed.notify_all()
+
+    @property
+    def newest(self) -> tuple[int, int]:
+        """Newest epoch and version ever seen; (0, 0) before the first map."""
+        with self._changed:
+            return max(self._digests, default=(0, 0))
+
+    def wait(
+        self, holds: Callable[[list[Sighting | None]], bool], centers: list[int], within_s: float
+    ) -> bool:
+        """Wait until what `centers` serve satisfies `holds`; False: not in time."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: holds([self.serving[each] for each in centers]), within_s
+            )
+
+    def settled(self, servers: set[str], centers: list[int], within_s: float) -> bool:
+        """Wait until `centers` serve one and the same map of exactly `servers`."""
+
+        def same(seen: list[Sighting | None]) -> bool:
+            stamps = {each.stamp for each in seen if each is not None and each.servers == servers}
+            return None not in seen and len(stamps) == 1
+
+        return self.wait(same, centers, within_s)
+
+    def newer_epoch(self, than: int, centers: list[int], within_s: float) -> float | None:
+        """Wait until one of `centers` serves an epoch above `than`; returns the moment."""
+
+        def newer(seen: list[Sighting | None]) -> list[float]:
+            return [each.at_s for each in seen if each is not None and each.epoch > than]
+
+        if not self.wait(lambda seen: bool(newer(seen)), centers, within_s):
+            return None
+        return min(newer([self.serving[each] for each in centers]))
+
+    def gone(self, address: str, centers: list[int], within_s: float) -> float | None:
+        """Wait until none of `centers` serves `address`; returns the moment of the last one."""
+
+        def without(seen: list[Sighting | None]) -> bool:
+            return all(each is not None and address not in each.servers for each in seen)
+
+        if not self.wait(without, centers, within_s):
+            return None
+        seen = [self.serving[each] for each in centers]
+        return max(each.at_s for each in seen if each is not None)
+
+    # -- calls --------------------------------------------------------------------------
+
+    def listen(self, lines: SimpleQueue[str | None]) -> None:
+        """Follow the client's counts."""
+
+        def follow() -> None:
+            while (line := lines.get()) is not None:
+                told: dict[str, Any] = json.loads(line)
+                counts = Counts(**told)
+                if counts.returned < self.counts.returned:
+                    self.violations.append("the client's counts went back")
+                with self._changed:
+                    self.counts = counts
+                    self._changed.notify_all()
+            self._lines_ended.set()
+
+        threading.Thread(target=follow, daemon=True).start()
+
+    def counted_at(self, moment_s: float) -> Counts:
+        """Return the first counts that the client made at or after `moment_s`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.counts.at_s >= moment_s, LINE_WAIT_S)
+            return self.counts
+
+    def final_counts(self, within_s: float) -> Counts:
+        """Wait for the client's last words; what was started and never returned has failed."""
+        if not self._lines_ended.wait(within_s):
+            self.violations.append("the client did not end")
+        return self.counts
 
     def close(self) -> None:
-        """Close every connection."""
-        for client in self._clients.values():
-            client.close()
+        """End the polls."""
+        self._ending.set()
+        for poller in self._pollers:
+            poller.join()
