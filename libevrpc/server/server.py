@@ -5,13 +5,12 @@ from __future__ import annotations
 import ipaddress
 import logging
 import resource
-import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -28,6 +27,7 @@ from libevrpc.server.methods import MethodTable, object_entries, service_entries
 from libevrpc.server.presence import Presence
 from libevrpc.server.session import SessionLimits
 from libevrpc.server.shard import Shard
+from libevrpc.server.signals import StopSignals
 from libevrpc.server.statistics import ServerStatistics
 from libevrpc.server.workers import WorkerPool
 from libevrpc.settings import ServerSettings, load_settings
@@ -277,23 +277,12 @@ class RpcServer:
 
         A second signal stops at once. Handlers of the two signals are put back at the end.
         """
-        asked = threading.Event()
-
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            if asked.is_set():
-                self._hurry.set()
-            asked.set()
-
-        before = {each: signal.signal(each, on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
-        try:
+        with StopSignals(self._hurry.set) as signals:
             if not self._shards:
                 self.start()
-            asked.wait()
+            signals.wait()
             log.info("stopping")
             self.stop()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def __enter__(self) -> RpcServer:
         self.start()
