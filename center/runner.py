@@ -229,7 +229,8 @@ class Runner:
         self._mailbox.ring()
         started = self._going.is_set()
         self._going.set()
-        self._main.join(JOIN_S)  # its links close now: the others elect at once
+        if self._main.ident is not None:
+            self._main.join(JOIN_S)  # its links close now: the others elect at once
         if started:
             self._polls.stop()
         self._server.stop(0.0)

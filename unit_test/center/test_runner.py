@@ -1,0 +1,144 @@
+"""One center on threads of this process, with parts that fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from center import mailbox as mailbox_module
+from center.core.ballot import State
+from center.core.events import NodeStatus
+from center.core.record import MapRecord, Record
+from center.opening import open_center
+from center.runner import Runner, timing_of
+from center.store import Store
+from libevrpc import ConfigError, RpcClient, RpcError, StatusCode
+from libevrpc.gen import center_pb2
+from libevrpc.settings import CenterSettings
+from unit_test.fix_net import free_ports
+from unit_test.interop.clusters import wait_until
+
+pytestmark = pytest.mark.live
+WAIT_S = 10.0
+CENTER = center_pb2.DESCRIPTOR.services_by_name["Center"]
+
+
+@pytest.fixture
+def opening(tmp_path: Path) -> Any:
+    peer, client = free_ports(2)
+    listed = tmp_path / "centers_list"
+    listed.write_text(f"1 127.0.0.1 {peer} {client}\n")
+    return open_center(None, listed, settings={"data_dir": str(tmp_path / "data")})
+
+
+@pytest.fixture
+def ended() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def runner(opening: Any, ended: threading.Event) -> Iterator[Runner]:
+    made: Runner = opening.runner(ended.set)
+    yield made
+    made.stop()
+
+
+def leads(runner: Runner) -> bool:
+    return runner.front().state is State.LEADING and runner.front().map is not None
+
+
+def test_it_tells_its_status_on_its_own_thread(runner: Runner) -> None:
+    runner.start()
+    wait_until(lambda: leads(runner))
+    told: list[tuple[NodeStatus, bool, str]] = []
+    done = threading.Event()
+
+    def answer(status: NodeStatus, claims: bool) -> None:
+        told.append((status, claims, threading.current_thread().name))
+        done.set()
+
+    assert runner.ask(answer)
+    assert done.wait(WAIT_S)
+    status, claims, thread = told[0]
+    assert (status.id, status.state, claims, thread) == (1, State.LEADING, True, "center-main")
+    assert not runner.failed
+
+
+def test_an_error_in_the_node_ends_the_center(
+    runner: Runner, ended: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner.start()
+
+    def fail(status: NodeStatus, claims: bool) -> None:
+        raise RuntimeError("a bug")
+
+    runner.ask(fail)
+    assert ended.wait(WAIT_S)
+    assert runner.failed
+    assert "a bug" in caplog.text
+
+
+def test_a_disk_that_fails_for_a_while_delays_the_cluster_only(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    usual = Store.write
+    failures = iter(range(3))
+
+    def write(store: Store, record: Record) -> None:
+        if next(failures, None) is not None:
+            raise OSError(28, "No space left on device")
+        usual(store, record)
+
+    monkeypatch.setattr(Store, "write", write)
+    runner.start()
+    wait_until(lambda: leads(runner))
+    assert "No space left on device" in caplog.text
+
+
+def test_a_map_that_cannot_be_read_is_not_served(
+    opening: Any, ended: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Store(opening.folder, 1) as store:
+        store.write(Record("c", 3, MapRecord(3, 1, (0, 0), b"junk"), True))
+    runner = opening.runner(ended.set)
+    try:
+        runner.start()
+        wait_until(lambda: "cannot be read" in caplog.text)
+        assert runner.front().map is None
+    finally:
+        runner.stop()
+
+
+def test_too_much_at_once_is_refused_by_number(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.start()
+    wait_until(lambda: leads(runner))
+    monkeypatch.setattr(mailbox_module, "WAITING_MAX", 0)
+    monkeypatch.setattr(mailbox_module, "REPORTS_MAX", 0)
+    with RpcClient(runner.address, retries_max=0) as client:
+        stub = client.stub(CENTER)
+        for ask in (
+            lambda: stub.Status(center_pb2.StatusRequest()),
+            lambda: stub.Report(center_pb2.ReportRequest(address="127.0.0.1:1")),
+            lambda: stub.Goodbye(center_pb2.GoodbyeRequest(address="127.0.0.1:1")),
+        ):
+            with pytest.raises(RpcError) as caught:
+                ask()
+            assert caught.value.code is StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_a_center_that_never_started_can_be_stopped(runner: Runner) -> None:
+    runner.stop()
+    runner.stop()
+
+
+def test_settings_become_spans() -> None:
+    timing = timing_of(CenterSettings(finalize_wait_s=0.0, suspect_percent=100.0))
+    assert (timing.heartbeat_s, timing.finalize_s, timing.suspect_ratio) == (0.1, 0.001, 0.99)
+    with pytest.raises(ConfigError, match="lease_s"):
+        timing_of(CenterSettings(lease_s=0.15))
