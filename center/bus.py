@@ -13,11 +13,11 @@ that is frozen or cut off by ZeroMQ's own heartbeats.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from center.core import codec
 from center.core.events import LinkDown, LinkUp, Message
@@ -193,7 +193,8 @@ class Bus:
         """Take what has become of the links."""
         for monitor, peer in self._monitors.items():
             while monitor.poll(0):
-                event = recv_monitor_message(monitor)["event"]
+                # ZeroMQ: 16 bits of event in the host's order, 32 bits of value, then an address.
+                event = int.from_bytes(monitor.recv_multipart()[0][:2], sys.byteorder)
                 up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
                 if self._up[peer] is not up:
                     self._up[peer] = up
