@@ -1,0 +1,1 @@
+"""One checker per invariant; each sees every event of a scenario."""

@@ -1,0 +1,142 @@
+"""What checkers have in common: the events they may watch, and what they raise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from center.core.ballot import Stamp
+from center.core.record import MapRecord, Record
+from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
+
+__all__ = ["Checker", "Plan", "Violation", "Watch"]
+
+Plan = tuple[tuple[ServerEntry, ...], tuple[ServiceTable, ...]]
+
+
+class Violation(Exception):
+    """An invariant does not hold.
+
+    Attributes:
+        invariant: "I1" .. "I11", "L1" .. "L3"; "L0" for a scenario without an end, "I0" for
+            an exception in production code.
+        text: what was seen.
+    """
+
+    def __init__(self, invariant: str, text: str) -> None:
+        super().__init__(f"{invariant}: {text}")
+        self.invariant = invariant
+        self.text = text
+
+    def __reduce__(self) -> tuple[type[Violation], tuple[str, str]]:
+        """Travel between processes whole."""
+        return (Violation, (self.invariant, self.text))
+
+
+class Checker:
+    """Watches one invariant; each method is an event, and may raise `Violation`.
+
+    `now_s` is the virtual time, `local_s` the clock of the center concerned.
+    """
+
+    def started(self, center: int, served: Stamp) -> None:
+        """A center started; from its disk it serves the map of `served`, (0, 0) for none."""
+
+    def wrote(self, center: int, record: Record) -> None:
+        """A record is durable."""
+
+    def wiped(self, center: int) -> None:
+        """A center's disk is empty."""
+
+    def led(self, center: int, incarnation: int, epoch: int, now_s: float) -> None:
+        """A center says that it leads."""
+
+    def made(self, center: int, record: MapRecord, claims: bool, now_s: float) -> None:
+        """A map is seen for the first time; `claims`: its maker holds its lease."""
+
+    def committed(self, center: int, record: MapRecord, now_s: float) -> None:
+        """A center serves a map as committed from now on."""
+
+    def pinged(self, center: int, epoch: int, sequence: int, local_s: float) -> None:
+        """A leader sent ping `sequence` to all."""
+
+    def asked(self, center: int, epoch: int, to: int, local_s: float) -> None:
+        """A candidate asked `to` for a promise."""
+
+    def ponged(self, center: int, sender: int, epoch: int, sequence: int) -> None:
+        """The answer of `sender` to ping `sequence` arrived at a center."""
+
+    def promised(self, center: int, sender: int, epoch: int) -> None:
+        """The promise of `sender` arrived at a center."""
+
+    def claimed(self, center: int, epoch: int, local_s: float, now_s: float) -> None:
+        """A center has its lease, and would answer as leader now."""
+
+    def disputed(self, claimants: tuple[int, ...], now_s: float) -> None:
+        """Several centers would answer as leader at once."""
+
+    def reached(self, center: int, peers: int, now_s: float) -> None:
+        """A center can exchange messages with `peers` others from now on; -1: it is down."""
+
+    def reported(self, address: str, now_s: float) -> None:
+        """The report of a server reached a leader."""
+
+    def departed(self, address: str, goodbye: bool) -> None:
+        """A server said goodbye, or its port refused a dial."""
+
+    def held(self, client: str, held: ClusterMap | None, usable: ClusterMap | None) -> None:
+        """A client holds another map than before."""
+
+    def restored(self, client: str, held: ClusterMap | None) -> None:
+        """A client started with what it had stored."""
+
+    def planned(
+        self,
+        reign: int,
+        given: tuple[ClusterMap, tuple[ServerEntry, ...], float, bool],
+        plan: Plan,
+    ) -> None:
+        """A leader planned; `reign` tells planners apart."""
+
+    def settled(self, living: frozenset[str], newest: MapRecord) -> None:
+        """The cluster has settled over the servers `living`; `newest` is its map."""
+
+    def ended(self) -> None:
+        """The scenario is over."""
+
+
+Hooks = tuple[Callable[..., None], ...]
+
+
+class Watch:
+    """Several checkers as one: for each event those that care about it."""
+
+    def __init__(self, checkers: Iterable[Checker]) -> None:
+        self._checkers = tuple(checkers)
+        self.started = self._of("started")
+        self.wrote = self._of("wrote")
+        self.wiped = self._of("wiped")
+        self.led = self._of("led")
+        self.made = self._of("made")
+        self.committed = self._of("committed")
+        self.pinged = self._of("pinged")
+        self.asked = self._of("asked")
+        self.ponged = self._of("ponged")
+        self.promised = self._of("promised")
+        self.claimed = self._of("claimed")
+        self.disputed = self._of("disputed")
+        self.reached = self._of("reached")
+        self.reported = self._of("reported")
+        self.departed = self._of("departed")
+        self.held = self._of("held")
+        self.restored = self._of("restored")
+        self.planned = self._of("planned")
+        self.settled = self._of("settled")
+        self.ended = self._of("ended")
+
+    def _of(self, event: str) -> Hooks:
+        plain = getattr(Checker, event)
+        return tuple(
+            getattr(each, event)
+            for each in self._checkers
+            if getattr(type(each), event) is not plain
+        )

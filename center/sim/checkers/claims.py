@@ -1,0 +1,61 @@
+"""I6: no claim to lead outside the lease; never two claimants."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from center.core.quorum import majority
+from center.sim.checkers.base import Checker, Violation
+
+__all__ = ["Claims"]
+
+
+class Claims(Checker):
+    """Computes every lease anew, from what was sent and what came back."""
+
+    def __init__(self, centers: int, lease_s: float, *, overlap_s: float) -> None:
+        """Watch; two claimants may overlap by `overlap_s` (0 unless the faults allow it)."""
+        self._quorum = majority(centers)
+        self._lease_s = lease_s
+        self._overlap_s = overlap_s
+        self._sent_s: dict[tuple[int, int, int], float] = {}
+        self._asked_s: dict[tuple[int, int, int], float] = {}
+        self._contact_s: defaultdict[tuple[int, int], dict[int, float]] = defaultdict(dict)
+        self._dispute_s: float | None = None
+        self._disputed_s = 0.0
+
+    def pinged(self, center: int, epoch: int, sequence: int, local_s: float) -> None:
+        """Remember when."""
+        self._sent_s[center, epoch, sequence] = local_s
+
+    def asked(self, center: int, epoch: int, to: int, local_s: float) -> None:
+        """Remember when first."""
+        self._asked_s.setdefault((center, epoch, to), local_s)
+
+    def ponged(self, center: int, sender: int, epoch: int, sequence: int) -> None:
+        """Count the contact from the sending."""
+        self._contact(center, sender, epoch, self._sent_s.get((center, epoch, sequence)))
+
+    def promised(self, center: int, sender: int, epoch: int) -> None:
+        """Count the contact from the question."""
+        self._contact(center, sender, epoch, self._asked_s.get((center, epoch, sender)))
+
+    def _contact(self, center: int, sender: int, epoch: int, sent_s: float | None) -> None:
+        if sent_s is not None:
+            contacts = self._contact_s[center, epoch]
+            contacts[sender] = max(sent_s, contacts.get(sender, sent_s))
+
+    def claimed(self, center: int, epoch: int, local_s: float, now_s: float) -> None:
+        """Find a quorum of contacts within the lease."""
+        contacts = self._contact_s[center, epoch].values()
+        fresh = sum(local_s - sent_s < self._lease_s for sent_s in contacts)
+        if fresh + 1 < self._quorum:
+            text = f"center {center} claims epoch {epoch} in contact with {fresh} others"
+            raise Violation("I6", text)
+
+    def disputed(self, claimants: tuple[int, ...], now_s: float) -> None:
+        """Measure how long several claim: one instant is too long without an excuse."""
+        if self._dispute_s is None or now_s - self._dispute_s > self._lease_s:
+            self._dispute_s = now_s
+        if now_s - self._dispute_s >= self._overlap_s:
+            raise Violation("I6", f"centers {claimants} claim to lead at once")

@@ -1,0 +1,50 @@
+"""I7: who cannot reach a quorum changes nothing."""
+
+from __future__ import annotations
+
+from center.core.quorum import majority
+from center.core.record import MapRecord
+from center.sim.checkers.base import Checker, Violation
+from center.sim.checkers.history import History
+
+__all__ = ["Minority"]
+
+
+class Minority(Checker):
+    """A center cut off from a quorum neither claims, nor becomes leader, nor commits.
+
+    `grace_s` is how long answers that were under way at the cut may still have effects.
+    """
+
+    def __init__(self, history: History, centers: int, lease_s: float, grace_s: float) -> None:
+        self._history = history
+        self._quorum = majority(centers)
+        self._lease_s = lease_s
+        self._grace_s = grace_s
+        self._weak_s: dict[int, float] = {}
+
+    def reached(self, center: int, peers: int, now_s: float) -> None:
+        """Note since when a running center is in a minority."""
+        if peers < 0 or peers + 1 >= self._quorum:
+            self._weak_s.pop(center, None)
+        else:
+            self._weak_s.setdefault(center, now_s)
+
+    def _weak_for_s(self, center: int, now_s: float) -> float:
+        return now_s - self._weak_s.get(center, now_s)
+
+    def led(self, center: int, incarnation: int, epoch: int, now_s: float) -> None:
+        """Refuse a leader that has had no quorum for long."""
+        if self._weak_for_s(center, now_s) > self._grace_s:
+            raise Violation("I7", f"center {center} leads in epoch {epoch} from a minority")
+
+    def claimed(self, center: int, epoch: int, local_s: float, now_s: float) -> None:
+        """Refuse a claim that outlives the contact by more than the lease."""
+        if self._weak_for_s(center, now_s) > self._lease_s:
+            raise Violation("I7", f"center {center} claims epoch {epoch} from a minority")
+
+    def committed(self, center: int, record: MapRecord, now_s: float) -> None:
+        """Refuse a map that a minority was the first to serve."""
+        known = record.stamp in self._history.commits
+        if not known and self._weak_for_s(center, now_s) > self._grace_s:
+            raise Violation("I7", f"center {center} commits {record.stamp} in a minority")

@@ -1,0 +1,190 @@
+"""A whole cluster: centers, servers, clients, what connects them, and who watches."""
+
+from __future__ import annotations
+
+from random import Random
+
+from center.core.ballot import State
+from center.core.messages import Body
+from center.core.quorum import majority
+from center.core.record import MapRecord
+from center.sim.access import Access
+from center.sim.centers import CenterHost
+from center.sim.checkers.base import Checker, Watch
+from center.sim.checkers.claims import Claims
+from center.sim.checkers.clients import Clients
+from center.sim.checkers.copies import Copies
+from center.sim.checkers.emptiness import Emptiness
+from center.sim.checkers.expiry import Expiry
+from center.sim.checkers.forward import Forward
+from center.sim.checkers.history import map_of
+from center.sim.checkers.leaders import Leaders
+from center.sim.checkers.lineage import Lineage
+from center.sim.checkers.minority import Minority
+from center.sim.checkers.moves import Moves
+from center.sim.checkers.owners import Owners
+from center.sim.checkers.sameness import Sameness
+from center.sim.ends import ClientHost, ServerHost
+from center.sim.links import Links
+from center.sim.network import Network
+from center.sim.stage import SERVICE, Stage
+
+__all__ = ["Cluster"]
+
+DRIFT_MARGIN = 1.03
+"""Two clocks of one percent each; spans of one center's clock last so much longer at most."""
+EXPIRY_MARGIN = 0.97
+
+
+class Cluster:
+    """Everybody on one stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        scenario = stage.scenario
+        self.stage = stage
+        self.network = Network(
+            stage.agenda,
+            stage.voters.ids,
+            scenario.weather,
+            Random(f"{scenario.seed} network"),
+            self._deliver,
+        )
+        self.centers = {each: CenterHost(each, stage, self.network) for each in stage.voters.ids}
+        self.links = Links(stage, self.centers, self.network, scenario.hints)
+        self.access = Access(
+            stage.agenda,
+            {stage.addresses[each]: host for each, host in self.centers.items()},
+            Random(f"{scenario.seed} access"),
+            scenario.loss,
+        )
+        self.servers = {
+            each: ServerHost(each, stage, self.access, self.centers)
+            for each in range(1, scenario.servers + 1)
+        }
+        self.clients = {
+            each: ClientHost(each, stage, self.access) for each in range(1, scenario.clients + 1)
+        }
+        self._server_at = {server.name: server for server in self.servers.values()}
+        for host in self.centers.values():
+            host.dial = self._dial
+        stage.watch = Watch(self._checkers())
+
+    def _checkers(self) -> list[Checker]:
+        stage = self.stage
+        scenario, history, timing = stage.scenario, stage.history, stage.timing
+        count = scenario.centers
+        lease_s = timing.lease_s * DRIFT_MARGIN
+        way_s = max(scenario.weather.delay_max_s, 0.01)
+        checkers: list[Checker] = [
+            history,
+            Leaders(),
+            Copies(history, count),
+            Lineage(history),
+            Forward(),
+            Clients(history, SERVICE),
+            Claims(count, timing.lease_s, overlap_s=lease_s if scenario.may_overlap else 0.0),
+            Minority(history, count, lease_s, 3 * way_s + 2 * scenario.disk_max_s),
+            Expiry(history, timing.expire_s * EXPIRY_MARGIN),
+            Emptiness(history),
+            Owners(),
+        ]
+        if scenario.slots:
+            checkers += [Moves(history), Sameness(stage.plain_planner)]
+        return checkers
+
+    def _deliver(self, to: int, sender: int, incarnation: int, body: Body) -> None:
+        self.centers[to].deliver(sender, incarnation, body)
+
+    def _dial(self, host: CenterHost, address: str) -> None:
+        self._server_at[address].answer_dial(host)
+
+    # Centers --------------------------------------------------------------------------------
+
+    def start(self, center: int) -> None:
+        """Start a center's process, if it is down."""
+        host = self.centers[center]
+        if host.node is None:
+            host.start()
+            self.links.born(center)
+            self.watch_reach()
+
+    def kill(self, center: int, *, lands: bool) -> None:
+        """Kill a center's process; its disk keeps what was being written if `lands`."""
+        host = self.centers[center]
+        if host.node is not None:
+            self.stage.note(host.name, "dies")
+            host.die(lands=lands)
+            self.links.died(center)
+            self.watch_reach()
+
+    def wipe(self, center: int) -> None:
+        """Empty a dead center's disk, unless a quorum would have forgotten then."""
+        blank = sum(host.disk.record is None for host in self.centers.values())
+        host = self.centers[center]
+        if host.disk.record is None or blank >= len(self.centers) - majority(len(self.centers)):
+            return
+        self.stage.note(host.name, "is wiped")
+        host.disk.wipe()
+        for check in self.stage.watch.wiped:
+            check(center)
+
+    def watch_reach(self) -> None:
+        """Tell the checkers whom each center can talk with now."""
+        centers = self.centers
+        for center, host in centers.items():
+            peers = -1
+            if host.runs:
+                peers = sum(
+                    other.runs and self.network.open(center, each)
+                    for each, other in centers.items()
+                    if each != center
+                )
+            for check in self.stage.watch.reached:
+                check(center, peers, self.stage.now_s)
+
+    # Looking at it --------------------------------------------------------------------------
+
+    def leader(self) -> CenterHost | None:
+        """Return the center that leads; None unless there is exactly one."""
+        leading = [
+            host for host in self.centers.values() if host.state is State.LEADING and host.node
+        ]
+        return leading[0] if len(leading) == 1 else None
+
+    def led(self) -> bool:
+        """Return whether one center leads, all others follow it, and all serve its map."""
+        leader = self.leader()
+        if leader is None:
+            return False
+        stamp = leader.front.stamp
+        return all(
+            host.runs
+            and host.front.leader == leader.id
+            and host.front.led
+            and host.front.stamp == stamp
+            and stamp[0] == leader.epoch
+            for host in self.centers.values()
+        )
+
+    def newest(self) -> MapRecord | None:
+        """Return the newest committed map."""
+        return self.stage.history.newest
+
+    def living(self) -> frozenset[str]:
+        """Return the addresses of the servers that run."""
+        return frozenset(server.name for server in self.servers.values() if server.alive)
+
+    def informed(self) -> bool:
+        """Return whether the map names the living servers and every client holds it."""
+        newest = self.newest()
+        if newest is None or not self.led():
+            return False
+        found = map_of(newest.payload)
+        named = {entry.address for entry in found.servers}
+        return named == self.living() and all(
+            client.cache is not None
+            and client.cache.map is not None
+            and client.cache.map.stamp == newest.stamp
+            for client in self.clients.values()
+            if client.alive
+        )

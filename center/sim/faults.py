@@ -1,0 +1,186 @@
+"""What goes wrong, and when: plain values, drawn by `scenario` and acted out by `storm`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = [
+    "Aim",
+    "ClientCrash",
+    "Crash",
+    "Cut",
+    "DiskTrouble",
+    "Fault",
+    "Flap",
+    "Isolation",
+    "Moment",
+    "Mute",
+    "Pause",
+    "ServerCrash",
+    "ServerLeave",
+    "StepCrash",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Which center: the one that leads when the fault strikes if `leader`, else `center`."""
+
+    center: int
+    leader: bool = False
+
+
+class Moment(Enum):
+    """The protocol step after which a center dies."""
+
+    STEP = "step"
+    """An event was handled that had something to say."""
+    PERSIST = "persist"
+    """A write was issued."""
+    DURABLE = "durable"
+    """A write is durable, and the node has not heard of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A center dies, and is started again.
+
+    Attributes:
+        at_s: when.
+        aim: which.
+        down_s: for how long.
+        wipe: its disk is empty afterwards; left undone where too many have forgotten already.
+        lands: what was being written then is on the disk all the same.
+    """
+
+    at_s: float
+    aim: Aim
+    down_s: float
+    wipe: bool = False
+    lands: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepCrash:
+    """A center dies right after a protocol step.
+
+    Attributes:
+        at_s: from when on its steps count.
+        aim: which center.
+        moment: which steps count.
+        nth: at which of them it dies, 1 for the first.
+        keep: the share 0..1 of the step's actions that are still carried out.
+        down_s, wipe, lands: see `Crash`.
+    """
+
+    at_s: float
+    aim: Aim
+    moment: Moment
+    nth: int
+    keep: float
+    down_s: float
+    wipe: bool = False
+    lands: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A center's process stands still; what arrives meanwhile waits for it."""
+
+    at_s: float
+    aim: Aim
+    span_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is sent from the first of each pair to the second is lost."""
+
+    at_s: float
+    span_s: float
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """One center is cut off from all others: what it sends, what it is sent, or both."""
+
+    at_s: float
+    span_s: float
+    aim: Aim
+    outward: bool
+    inward: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flap:
+    """A connection breaks though both processes live and nothing else is lost."""
+
+    at_s: float
+    span_s: float
+    one: int
+    other: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskTrouble:
+    """Writes of a center take `delay_s`, and fail if `fails`."""
+
+    at_s: float
+    span_s: float
+    aim: Aim
+    delay_s: float
+    fails: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCrash:
+    """A server dies, and is started again."""
+
+    at_s: float
+    server: int
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLeave:
+    """A server says goodbye, and is started again."""
+
+    at_s: float
+    server: int
+    away_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Nothing passes between `ends` (servers and clients, by name) and `centers`."""
+
+    at_s: float
+    span_s: float
+    ends: tuple[str, ...]
+    centers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCrash:
+    """A client dies, and is started again."""
+
+    at_s: float
+    client: int
+    down_s: float
+
+
+Fault = (
+    Crash
+    | StepCrash
+    | Pause
+    | Cut
+    | Isolation
+    | Flap
+    | DiskTrouble
+    | ServerCrash
+    | ServerLeave
+    | Mute
+    | ClientCrash
+)

@@ -1,0 +1,85 @@
+"""What everybody in a scenario shares: time, chance, checkers, and the written trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from center.core.events import Planner
+from center.core.planning import SlotPlanner
+from center.core.record import Voters
+from center.core.timing import Timing
+from center.sim.agenda import Agenda
+from center.sim.checkers.base import Plan, Watch
+from center.sim.checkers.history import History
+from center.sim.planners import Given, PlainPlanner, WatchedPlanner
+from center.sim.scenario import Scenario
+from center.sim.trace import Trace
+
+__all__ = ["SERVICE", "Stage", "client_address_of"]
+
+SERVICE = "echo.EchoService"
+"""What every server offers and every client wants."""
+
+
+def client_address_of(center: int) -> str:
+    """Return where servers and clients find a center."""
+    return f"10.1.0.{center}:8899"
+
+
+class Stage:
+    """One scenario's surroundings.
+
+    Attributes:
+        scenario: what is played.
+        agenda: the time.
+        rng: chance of everything that has no source of its own.
+        timing: the centers' spans.
+        voters: the centers list.
+        history: the facts.
+        watch: the checkers; silent until the cluster sets them.
+        trace: what is written down; None: nothing.
+        leading: the centers that say they lead, and whether each has its lease.
+        changed: called when a center's role or map has changed.
+    """
+
+    def __init__(self, scenario: Scenario, trace: Trace | None = None) -> None:
+        self.scenario = scenario
+        self.agenda = Agenda()
+        self.rng = Random(f"{scenario.seed} stage")
+        self.timing = Timing()
+        ids = range(1, scenario.centers + 1)
+        self.voters = Voters(tuple((each, f"10.1.0.{each}:8898") for each in ids), "sim")
+        self.addresses = {each: client_address_of(each) for each in ids}
+        self.history = History()
+        self.watch = Watch(())
+        self.trace = trace
+        self.leading: dict[int, Callable[[], bool]] = {}
+        self.changed: Callable[[], object] = lambda: None
+        self._reigns = 0
+
+    @property
+    def now_s(self) -> float:
+        """The virtual time."""
+        return self.agenda.now_s
+
+    def note(self, who: str, text: str) -> None:
+        """Write a line of the trace."""
+        if self.trace is not None:
+            self.trace.note(self.agenda.now_s, who, text)
+
+    def plain_planner(self) -> Planner:
+        """Return a planner of this scenario's kind."""
+        return SlotPlanner() if self.scenario.slots else PlainPlanner()
+
+    def planner(self) -> Planner:
+        """Return the planner of one leadership."""
+        if not self.scenario.slots:
+            return PlainPlanner()
+        self._reigns += 1
+        reign = self._reigns
+        return WatchedPlanner(SlotPlanner(), lambda given, plan: self._planned(reign, given, plan))
+
+    def _planned(self, reign: int, given: Given, plan: Plan) -> None:
+        for check in self.watch.planned:
+            check(reign, given, plan)
