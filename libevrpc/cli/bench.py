@@ -183,7 +183,7 @@ class Caller:
     def _count(self, error: EvrpcError | None) -> None:
         if error is None:
             self.latencies.add(monotonic_s() - self._before_s)
-        else:
+        elif not self.stopping:  # what an interrupt cuts short has not failed
             self.errors[str(error)] += 1
 
 

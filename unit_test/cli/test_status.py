@@ -1,0 +1,127 @@
+"""`libevrpc status`, and `list` of a whole cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libevrpc import RpcServer
+from libevrpc.gen import center_pb2
+from libevrpc.server.servicer import service_base
+from unit_test.fix_net import free_port
+from unit_test.interop.clusters import Cluster
+
+pytestmark = pytest.mark.live
+
+Base: Any = service_base(center_pb2.DESCRIPTOR.services_by_name["Center"])
+
+
+class FakeCenter(Base):
+    """Tells what it is given."""
+
+    told = center_pb2.StatusResponse()
+
+    def status(self, request: Any) -> center_pb2.StatusResponse:
+        return self.told
+
+
+@pytest.fixture
+def center() -> Iterator[tuple[FakeCenter, str]]:
+    """Give a center that tells what a test wants, and its address."""
+    fake = FakeCenter()
+    with RpcServer("127.0.0.1:0") as server:
+        server.add_service(fake)
+        yield fake, server.address
+
+
+def leaderless() -> center_pb2.StatusResponse:
+    told = center_pb2.StatusResponse(id=2, state="LOOKING", epoch=3, version=4, uptime_s=1.23456)
+    told.centers.add(id=1, state="UNKNOWN", address="127.0.0.1:5", last_heard_s=-1.0)
+    told.servers.add(
+        address="127.0.0.1:9", services=["a.B"], weight=1.5, state="SUSPECT", age_s=2.0, load=0.25
+    )
+    return told
+
+
+def test_what_is_not_known_is_null(run: Any, center: tuple[FakeCenter, str]) -> None:
+    fake, address = center
+    fake.told = leaderless()
+    assert run("status", address, "--json").json == {
+        "id": 2,
+        "state": "LOOKING",
+        "leader": None,
+        "epoch": 3,
+        "version": 4,
+        "uptime_s": 1.235,
+        "centers": [
+            {
+                "id": 1,
+                "state": "UNKNOWN",
+                "leader": None,
+                "address": "127.0.0.1:5",
+                "last_heard_s": None,
+            }
+        ],
+        "servers": [
+            {
+                "address": "127.0.0.1:9",
+                "services": ["a.B"],
+                "weight": 1.5,
+                "state": "SUSPECT",
+                "age_s": 2.0,
+                "load": 0.25,
+            }
+        ],
+    }
+
+
+def test_people_get_tables(
+    run: Any, center: tuple[FakeCenter, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, address = center
+    fake.told = leaderless()
+    plain = run("status", address).out
+    assert "center 2 LOOKING, no leader, epoch 3 version 4, up 1 s" in plain
+    assert "127.0.0.1:9  SUSPECT  25%   1.5     2.0 s ago  a.B" in plain
+    assert "never" in plain
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    painted = run("status", address).out
+    assert "SUSPECT" in painted
+    assert painted != plain
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert run("status", address).out == plain
+
+
+def test_the_first_center_that_answers_is_shown(run: Any, center: tuple[FakeCenter, str]) -> None:
+    fake, address = center
+    fake.told = leaderless()
+    dead = f"127.0.0.1:{free_port()}"
+    assert run("status", f"{dead},{address}", "--json").json["id"] == 2
+    assert run("status", f"center://{address},{dead}", "--json").json["id"] == 2
+    assert run("status", dead).status == 3
+
+
+def test_a_server_is_no_center(run: Any, serving: Any) -> None:
+    done = run("status", serving.address)
+    assert (done.status, "evrpc.Center" in done.err) == (1, True)
+
+
+@pytest.mark.slow
+def test_a_real_cluster_is_shown_listed_and_called(run: Any, tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        leader = cluster.leader()
+        _, address = cluster.server()
+        cluster.await_servers(address)
+        told = run("status", cluster.address(leader), "--json").json
+        assert (told["id"], told["state"], told["leader"]) == (leader, "LEADING", leader)
+        assert [each["id"] for each in told["centers"]] == [leader]
+        (server,) = told["servers"]
+        assert (server["address"], server["services"], server["state"]) == (address, ["Echo"], "UP")
+        listed = run("list", cluster.target(), "--json").json["services"]
+        assert [each["name"] for each in listed] == ["Echo"]
+        assert run("list", f"{cluster.target()}/Echo", "--json").json["services"] == listed
+        assert run("call", cluster.target(), "Echo.echo", "-d", '["hi"]').json == "hi"

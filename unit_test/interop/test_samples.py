@@ -1,0 +1,84 @@
+"""Every sample runs by one command, and says what is wrong in one line."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from unit_test.fix_net import free_port
+from unit_test.interop.clusters import ROOT, Cluster, Process
+
+pytestmark = pytest.mark.live
+
+SAMPLES = sorted(path.parent for path in ROOT.glob("samples/*/run.py"))
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_there_are_samples_and_each_is_explained() -> None:
+    assert len(SAMPLES) >= 2
+    for folder in ROOT.glob("samples/*/"):
+        assert folder in SAMPLES, f"{folder} has no run.py"
+        assert (folder / "README.md").read_text().startswith(f"# {folder.name}\n")
+
+
+@pytest.mark.parametrize("folder", SAMPLES, ids=lambda folder: folder.name)
+def test_a_sample_runs_by_one_command(folder: Path) -> None:
+    done = run(str(folder / "run.py"))
+    assert done.returncode == 0, done.stderr
+    assert "wrong call: " in done.stdout
+
+
+def test_the_echo_sample_answers_in_every_way() -> None:
+    lines = run("samples/echo/run.py").stdout.splitlines()
+    for way in ("subclass", "stub", "future"):
+        assert lines.count(f"by {way}: Hello! test") == 2
+    assert "wrong call: UNIMPLEMENTED (1002)" in lines[-1]
+
+
+def test_an_inline_server_answers_and_stops_by_a_signal(tmp_path: Path) -> None:
+    words = ["samples/echo/server.py", "--listen", "127.0.0.1:0", "--inline"]
+    server = Process(words, tmp_path / "log")
+    try:
+        target = server.first_line().removeprefix("listening on ")
+        done = run("samples/echo/client.py", target, "--message", "x", "--count", "3")
+        assert done.stdout.count(": x\n") == 9
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert "Traceback" not in (tmp_path / "log").read_text()
+    finally:
+        server.end()
+
+
+@pytest.mark.slow
+def test_the_echo_sample_is_found_by_its_registry(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        words = ["samples/echo/server.py", "--listen", "127.0.0.1:0"]
+        server = Process([*words, "--registry", cluster.target()], tmp_path / "echo.log")
+        try:
+            cluster.await_servers(server.first_line().removeprefix("listening on "))
+            done = run("samples/echo/client.py", cluster.target())
+            assert (done.returncode, done.stderr) == (0, "")
+        finally:
+            server.end()
+
+
+def test_wrong_words_and_absent_servers_are_one_line() -> None:
+    absent = f"127.0.0.1:{free_port()}"
+    for folder in SAMPLES:
+        for script, words, status in (
+            ("server.py", ["--listen", "nowhere"], 2),
+            ("client.py", ["127.0.0.1:x"], 2),
+            ("client.py", [absent], 1),
+        ):
+            done = run(str(folder / script), *words)
+            assert done.returncode == status, done.stderr
+            assert len(done.stderr.splitlines()) == 1
