@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import random
 import signal
 import sys
@@ -20,11 +19,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from demo_observer import CENTER, Counts, Observer
+from demo_observer import CALLS_MIN, CENTER, Findings, Observer, judge
 from demo_screen import Meter, Row, Screen, View, open_screen
 from demo_stage import Process, Stage, StageError
 
@@ -34,9 +33,6 @@ from libevrpc.gen import center_pb2
 CENTERS = 3
 SERVERS = 3
 CALLS_PER_S = 1500.0
-CALLS_MIN = 20_000
-FAILOVER_MAX_MS = 500.0
-SERVER_OUT_MAX_MS = 1000.0
 SETTLE_S = 20.0
 WITHOUT_CENTERS_S = 6.0
 WITHOUT_CENTERS_MAX_S = 30.0
@@ -53,16 +49,6 @@ class Pace:
 
 SHOW = Pace((2.0, 3.5), (1.5, 2.5))
 HURRY = Pace((0.1, 1.0), (0.1, 0.6))
-
-
-@dataclass(slots=True)
-class Findings:
-    """What was measured, and what went wrong."""
-
-    failovers_ms: list[float] = field(default_factory=list)
-    outs_ms: list[float] = field(default_factory=list)
-    without_centers: int = 0
-    troubles: list[str] = field(default_factory=list)
 
 
 class Demo:
@@ -293,33 +279,6 @@ class Demo:
             self.trouble(f"the client ended badly:\n{self.load.log_tail()}")
 
 
-def judge(findings: Findings, counts: Counts, observer: Observer) -> tuple[str, list[str]]:
-    """Return the last line, and why the demo failed: nothing if it did not."""
-    failed = counts.failed + (counts.started - counts.returned)
-    troubles = [*findings.troubles, *observer.violations, *counts.failures]
-    failover_ms = max(findings.failovers_ms, default=None)
-    out_ms = max(findings.outs_ms, default=None)
-    if failed:
-        troubles.append(f"{failed} calls failed")
-    if counts.returned < CALLS_MIN:
-        troubles.append(f"{counts.returned} calls, fewer than {CALLS_MIN}")
-    if failover_ms is None or failover_ms >= FAILOVER_MAX_MS:
-        troubles.append(f"leader failover: {failover_ms} ms, not below {FAILOVER_MAX_MS:g}")
-    if out_ms is None or out_ms >= SERVER_OUT_MAX_MS:
-        troubles.append(f"dead server out of the map: {out_ms} ms, not below {SERVER_OUT_MAX_MS:g}")
-    if not findings.without_centers:
-        troubles.append("no call returned without centers")
-    line = {
-        "calls": counts.returned,
-        "failed": failed,
-        "leader_failover_ms": None if failover_ms is None else round(failover_ms, 1),
-        "dead_server_out_of_map_ms": None if out_ms is None else round(out_ms, 1),
-        "calls_without_centers": findings.without_centers,
-        "epoch": observer.newest[0],
-    }
-    return json.dumps(line), troubles
-
-
 def play(folder: Path, given: argparse.Namespace, rng: random.Random) -> int:
     """Tell the whole story; returns the exit status."""
     with contextlib.ExitStack() as stack:
@@ -338,7 +297,12 @@ def play(folder: Path, given: argparse.Namespace, rng: random.Random) -> int:
                 demo.end_load()
             except StageError as exc:
                 demo.trouble(str(exc))
-        line, troubles = judge(demo.findings, demo.observer.counts, demo.observer)
+        line, troubles = judge(
+            demo.findings,
+            demo.observer.counts,
+            demo.observer.violations,
+            demo.observer.newest[0],
+        )
     for text in troubles:
         print(f"failed: {text}")
     print(line)

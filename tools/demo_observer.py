@@ -20,9 +20,12 @@ from libevrpc import ProtocolError, RpcClient, RpcError
 from libevrpc.core.clustermap import ClusterMap
 from libevrpc.gen import center_pb2
 
-__all__ = ["Counts", "Observer", "Sighting"]
+__all__ = ["CALLS_MIN", "CENTER", "Counts", "Findings", "Observer", "Sighting", "judge"]
 
 CENTER = center_pb2.DESCRIPTOR.services_by_name["Center"]
+CALLS_MIN = 20_000
+FAILOVER_MAX_MS = 500.0
+SERVER_OUT_MAX_MS = 1000.0
 POLL_S = 0.005
 DEAD_POLL_S = 0.05
 POLL_TIMEOUT_S = 0.25
@@ -55,6 +58,16 @@ class Counts:
     at_s: float = 0.0
     failures: list[str] = field(default_factory=list)
     peers: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was measured, and what went wrong beside it."""
+
+    failovers_ms: list[float] = field(default_factory=list)
+    outs_ms: list[float] = field(default_factory=list)
+    without_centers: int = 0
+    troubles: list[str] = field(default_factory=list)
 
 
 class Observer:
@@ -210,3 +223,32 @@ class Observer:
         self._ending.set()
         for poller in self._pollers:
             poller.join()
+
+
+def judge(
+    findings: Findings, counts: Counts, violations: list[str], epoch: int
+) -> tuple[str, list[str]]:
+    """Return the last line, and why the demo failed: nothing if it did not."""
+    failed = counts.failed + (counts.started - counts.returned)
+    troubles = [*findings.troubles, *violations, *counts.failures]
+    failover_ms = max(findings.failovers_ms, default=None)
+    out_ms = max(findings.outs_ms, default=None)
+    if failed:
+        troubles.append(f"{failed} calls failed")
+    if counts.returned < CALLS_MIN:
+        troubles.append(f"{counts.returned} calls, fewer than {CALLS_MIN}")
+    if failover_ms is None or failover_ms >= FAILOVER_MAX_MS:
+        troubles.append(f"leader failover: {failover_ms} ms, not below {FAILOVER_MAX_MS:g}")
+    if out_ms is None or out_ms >= SERVER_OUT_MAX_MS:
+        troubles.append(f"dead server out of the map: {out_ms} ms, not below {SERVER_OUT_MAX_MS:g}")
+    if not findings.without_centers:
+        troubles.append("no call returned without centers")
+    line = {
+        "calls": counts.returned,
+        "failed": failed,
+        "leader_failover_ms": None if failover_ms is None else round(failover_ms, 1),
+        "dead_server_out_of_map_ms": None if out_ms is None else round(out_ms, 1),
+        "calls_without_centers": findings.without_centers,
+        "epoch": epoch,
+    }
+    return json.dumps(line), troubles
