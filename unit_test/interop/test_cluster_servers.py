@@ -130,6 +130,7 @@ def test_all_centers_name_the_same_places(cluster: Cluster, port: str) -> None:
         )
         assert list(listed.centers) == [cluster.address(each) for each in cluster.ids]
         assert not listed.not_ready
+    cluster.await_servers(port)
 
 
 def test_a_report_that_cannot_enter_a_map_is_refused(cluster: Cluster) -> None:
