@@ -98,6 +98,7 @@ def test_epochs_grow_over_restarts_of_every_center(tmp_path: Path) -> None:
             cluster.kill(center)
         cluster.servers.pop().end()
         cluster.start_all()
+        cluster.newer_epoch(before.epoch, cluster.ids)
         after = cluster.map(cluster.leader())
         assert after is not None
         assert after.cluster_id == before.cluster_id
