@@ -107,6 +107,13 @@ def test_an_unreachable_server_has_a_status_of_its_own(run: Any) -> None:
     assert as_json.json["error"]["code"] == "UNAVAILABLE"
 
 
+def test_a_cluster_without_such_a_server_is_named(run: Any) -> None:
+    target = f"center://127.0.0.1:{free_port()}"
+    done = run("call", target, "a.B/C", "--timeout", "0.2")
+    assert done.status == 3
+    assert done.err.endswith("no server of a.B is known")
+
+
 @pytest.mark.parametrize(
     "words",
     [

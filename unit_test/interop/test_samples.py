@@ -59,7 +59,10 @@ def test_an_inline_server_answers_and_stops_by_a_signal(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_echo_sample_is_found_by_its_registry(tmp_path: Path) -> None:
+def test_the_echo_sample_is_found_by_its_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with Cluster(tmp_path, 1) as cluster:
         words = ["samples/echo/server.py", "--listen", "127.0.0.1:0"]
         server = Process([*words, "--registry", cluster.target()], tmp_path / "echo.log")
