@@ -54,6 +54,10 @@ __all__ = ["Runner", "timing_of"]
 log = logging.getLogger(__name__)
 
 JOIN_S = 5.0
+BODY_BYTES_MAX = 8 << 20
+"""Longest message on the client port; a map is at most half of it."""
+REQUEST_BYTES_MAX = 1 << 20
+"""Longest request after decompression."""
 _LEVELS = {
     LogLevel.DEBUG: logging.DEBUG,
     LogLevel.INFO: logging.INFO,
@@ -163,6 +167,8 @@ class Runner:
             security=settings.security,
             registry="",
             drain_s=0.0,
+            body_bytes_max=BODY_BYTES_MAX,
+            inflated_bytes_max=REQUEST_BYTES_MAX,
         )
         server.add_service(CenterService(self.front, self._polls, self), inline=True)
         return server

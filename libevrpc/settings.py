@@ -249,11 +249,8 @@ class CenterSettings(_Settings):
     assignment: str = _setting(
         "slots", "how virtual nodes get their servers", choices=("slots", "ring")
     )
-    slots: int = _count(4096, "virtual nodes of a service, a power of two", 64, 65536)
     list_generation: int = _count(1, "raised by one with each change of the centers list")
     threads: int = _count(2, "loop threads that serve clients", at_most=64)
-    servers_max: int = _count(10_000, "servers in the map; one more is refused")
-    state_bytes_max: int = _size(64 * MIB, "longest durable record")
     security: str = _security(
         "loopback: refuse centers beyond this machine; none: speak to anyone, unprotected"
     )
@@ -268,9 +265,6 @@ class CenterSettings(_Settings):
         ):
             first, second = getattr(self, low), getattr(self, high)
             _require(first < second, f"{low} = {first}: must be below {high} ({second}), {why}")
-        _require(
-            self.slots & (self.slots - 1) == 0, f"slots = {self.slots}: must be a power of two"
-        )
 
 
 KINDS: Mapping[str, type[_Settings]] = {

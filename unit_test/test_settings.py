@@ -122,9 +122,9 @@ def test_a_wrong_value_of_another_section_is_named_too(tmp_path: Path) -> None:
 
 def test_a_wrong_variable_is_named() -> None:
     with pytest.raises(ConfigError) as caught:
-        load_settings(CenterSettings, environ={"LIBEVRPC_CENTER_SLOTS": "10"})
+        load_settings(CenterSettings, environ={"LIBEVRPC_CENTER_THREADS": "0"})
     assert str(caught.value) == (
-        "environment variable LIBEVRPC_CENTER_SLOTS: slots = 10: must be at least 64"
+        "environment variable LIBEVRPC_CENTER_THREADS: threads = 0: must be at least 1"
     )
 
 
@@ -167,7 +167,6 @@ def test_arguments_may_be_written_the_short_way() -> None:
         (CenterSettings, {"patience_s": 0.3}, "two leaders could overlap"),
         (CenterSettings, {"expiry_s": 1.0}, "servers expire between two reports"),
         (CenterSettings, {"suspect_max_s": 3.0}, "no server is ever a suspect"),
-        (CenterSettings, {"slots": 5000}, "a power of two"),
     ],
 )
 def test_values_must_fit_together(kind: type, values: dict[str, object], word: str) -> None:
