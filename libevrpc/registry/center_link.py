@@ -6,6 +6,8 @@ import queue
 from collections.abc import Callable
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from libevrpc.channel.background import acquire_loop, release_loop
 from libevrpc.channel.call import ClientCall
 from libevrpc.channel.channel import Channel
@@ -67,7 +69,7 @@ class CenterLink:
             elif call.reply is not None:
                 try:
                     response = response_class.FromString(call.reply.payload)
-                except ValueError as exc:  # protobuf's DecodeError is one
+                except DecodeError as exc:
                     why = f"{center}: unreadable answer: {exc}"
             self.events.put(lambda: on_answer(response, why))
 
