@@ -173,13 +173,16 @@ def _pack(center_id: int, record: Record) -> list[Any]:
         record.committed,
         record.list_digest,
         record.list_generation,
+        record.forgot,
     ]
 
 
 def _unpack(packed: list[Any]) -> tuple[int, Record]:
     """Rebuild the record; the checksum has shown that `_pack` made it."""
-    center_id, cluster_id, accepted_epoch, kept, committed, digest, generation = packed
+    center_id, cluster_id, accepted_epoch, kept, committed, digest, generation, forgot = packed
     stored = (
         None if kept is None else MapRecord(kept[0], kept[1], (kept[2][0], kept[2][1]), kept[3])
     )
-    return center_id, Record(cluster_id, accepted_epoch, stored, committed, digest, generation)
+    return center_id, Record(
+        cluster_id, accepted_epoch, stored, committed, digest, generation, forgot
+    )

@@ -20,31 +20,31 @@ class Boot:
         self._others = others
         self.damaged = damaged
         self._heard: dict[int, Introduction] = {}
-        self.trusted = trusted
+        self.trusted = trusted or (not others and not damaged)
 
     def hear(self, sender: int, introduction: Introduction) -> bool:
-        """Take in who another center is; True: this center may vote from now on.
+        """Take in who another center is; True: all others are empty, `floor` is to be promised.
 
         The caller has checked that the introduction answers this incarnation and comes with
         the same list.
         """
         self._heard[sender] = introduction
-        return self._settle()
-
-    def begin(self) -> bool:
-        """Return whether a center alone in its list may vote from the start."""
-        return self._settle()
-
-    def _settle(self) -> bool:
         if self.trusted or self.damaged:
             return False
-        self.trusted = all(
-            other in self._heard and self._heard[other].empty for other in self._others
-        )
-        return self.trusted
+        return all(other in self._heard and self._heard[other].empty for other in self._others)
 
-    def caught_up(self) -> None:
-        """An established leader's map is durable here: vote like everybody else."""
+    @property
+    def floor(self) -> int:
+        """The largest epoch that another center is bound to.
+
+        Where nobody has a map, no map was committed with this center's help. A promise that
+        it has forgotten counts only for a candidate who is bound to the same epoch: once
+        this one is promised again, nothing is forgotten.
+        """
+        return max((each.accepted_epoch for each in self._heard.values()), default=0)
+
+    def trust(self) -> None:
+        """Vote like everybody else: `floor`, or an established leader's map, is durable here."""
         self.trusted = True
 
     def may_join(self, epoch: int) -> bool:
@@ -56,5 +56,4 @@ class Boot:
         if self.trusted:
             return True
         needed = min(majority(len(self._others) + 1), len(self._others))
-        remembered = [each.accepted_epoch for each in self._heard.values()]
-        return len(remembered) >= needed and max(remembered, default=0) <= epoch
+        return len(self._heard) >= needed and self.floor <= epoch

@@ -30,12 +30,10 @@ class Candidacy:
         self.refused: set[int] = set()
         self.asked_s: dict[int, float] = {}
         self.newest: MapRecord | None = None
-        self.cluster_id = ""
 
-    def accept_own(self, own: MapRecord | None, cluster_id: str) -> None:
+    def accept_own(self, own: MapRecord | None) -> None:
         """The own promise is durable, beside the map that is durable with it."""
         self.accepted.add(self._me)
-        self.cluster_id = cluster_id
         self._adopt(own)
 
     def accept(self, sender: int, acceptance: Acceptance) -> None:

@@ -36,8 +36,8 @@ class Ledger:
 
     def __init__(self, record: Record | None, digest: str, generation: int) -> None:
         """Start from the stored `record`, None on an empty disk."""
-        self.blank = record is None
         self.durable = record or Record()
+        self._settled = _settles(self.durable)
         self._digest = digest
         self._generation = generation
         self._writing: _Draft | None = None
@@ -58,14 +58,33 @@ class Ledger:
         """The largest epoch promised, durable or about to be."""
         return self.newest.accepted_epoch
 
-    def accept(self, epoch: int, then: Then) -> list[Action]:
-        """Promise `epoch`; lower promises are never written."""
+    @property
+    def cluster_id(self) -> str:
+        """Name of the cluster, once a map that bears it was committed; else "".
+
+        The first leader of all draws it. If he dies before his map is committed, the next
+        one may draw another.
+        """
+        return self.durable.cluster_id if self._settled else ""
+
+    def accept(self, epoch: int, then: Then, *, forgot: bool = False) -> list[Action]:
+        """Promise `epoch`; lower promises are never written.
+
+        `forgot`: the promise of a center that may not vote, until it has a map.
+        """
         record = self.newest
-        return self._want(replace(record, accepted_epoch=max(epoch, record.accepted_epoch)), then)
+        promised = replace(
+            record,
+            accepted_epoch=max(epoch, record.accepted_epoch),
+            forgot=forgot and record.map is None,
+        )
+        return self._want(promised, then)
 
     def store(self, cluster_id: str, new: MapRecord, committed: bool, then: Then) -> list[Action]:
         """Keep `new`, which must be newer than what is kept."""
-        record = replace(self.newest, cluster_id=cluster_id, map=new, committed=committed)
+        record = replace(
+            self.newest, cluster_id=cluster_id, map=new, committed=committed, forgot=False
+        )
         return self._want(record, then)
 
     def mark_committed(self, stamp: Stamp) -> list[Action]:
@@ -101,8 +120,9 @@ class Ledger:
         done = self._writing
         if done is None or token != self._token:
             return []
+        same = done.record.cluster_id == self.durable.cluster_id
+        self._settled = (self._settled and same) or _settles(done.record)
         self.durable = done.record
-        self.blank = False
         actions: list[Action] = []
         if self._failures:
             actions.append(Log(LogLevel.INFO, f"disk writes again failures={self._failures}"))
@@ -124,3 +144,12 @@ class Ledger:
         if self._failures > 1:
             return []
         return [Log(LogLevel.ERROR, f"durable state not written: {text}")]
+
+
+def _settles(record: Record) -> bool:
+    """Whether `record` shows that a map of its cluster was committed.
+
+    A leader makes his second map only when the first one is.
+    """
+    kept = record.map
+    return record.committed or (kept is not None and kept.parent[0] == kept.epoch)

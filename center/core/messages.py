@@ -52,8 +52,8 @@ class Introduction:
 
     Attributes:
         to_incarnation: the asker's incarnation, so that no answer outlives a restart.
-        empty: nothing was ever stored here.
-        accepted_epoch: what this center promised, durable or about to be.
+        empty: no map was ever stored here, as far as the center remembers.
+        accepted_epoch: what this center promised, durable or about to be, or asks others for.
         stamp: stamp of its newest map.
         state: LOOKING .. LEADING.
         leader: whom it follows; None for nobody.

@@ -107,7 +107,8 @@ class Node:
         self._incarnation = chance.getrandbits(INCARNATION_BITS)
         self._ledger = Ledger(record, voters.digest, voters.generation)
         others = tuple(each for each in voters.ids if each != me)
-        self._boot = Boot(others, trusted=new_cluster or record is not None, damaged=damaged)
+        remembers = record is not None and not record.forgot
+        self._boot = Boot(others, trusted=new_cluster or remembers, damaged=damaged)
         self._role = Role(
             me,
             voters,
@@ -171,7 +172,6 @@ class Node:
     def _start(self, now_s: float) -> list[Action]:
         self._started = True
         role = self._role
-        self._boot.begin()
         asking = role.to_all(role.inquiry(now_s)) if self._boot.trusted else []
         return asking + role.look(now_s, "started")
 

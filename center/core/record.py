@@ -43,6 +43,8 @@ class Record:
         committed: whether `map` is known to be committed.
         list_digest: digest of the centers list the center ran with.
         list_generation: generation of that list.
+        forgot: the center had lost its memory when it made this promise, and has not got an
+            established leader's map since: it must not vote.
     """
 
     cluster_id: str = ""
@@ -51,6 +53,7 @@ class Record:
     committed: bool = False
     list_digest: str = ""
     list_generation: int = 0
+    forgot: bool = False
 
     @property
     def stamp(self) -> Stamp:

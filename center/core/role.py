@@ -212,7 +212,7 @@ class Role:
             if self.candidacy is not candidacy:
                 return []
             record = self.ledger.durable
-            candidacy.accept_own(record.map, record.cluster_id)
+            candidacy.accept_own(record.map)
             return self.judge(done_s)
 
         return self.ledger.accept(candidacy.epoch, durable)
@@ -224,7 +224,7 @@ class Role:
         candidacy = self.candidacy
         record = self.ledger.durable
         question = Confirmation(
-            candidacy.epoch, False, record.stamp, record.cluster_id, self.voters.digest
+            candidacy.epoch, False, record.stamp, self.ledger.cluster_id, self.voters.digest
         )
         waiting = [peer for peer in self.peers if peer not in candidacy.accepted]
         for peer in waiting:
@@ -273,9 +273,7 @@ class Role:
             return [said, *self.look(now_s, "unreadable map")]
         voters = len(self.voters.ids)
         publication = Publication(self.me, candidacy.epoch, voters, adopted)
-        publication.cluster_id = (
-            base.cluster_id or candidacy.cluster_id or f"{self._chance.getrandbits(64):016x}"
-        )
+        publication.cluster_id = base.cluster_id or f"{self._chance.getrandbits(64):016x}"
         lease = Lease(self.me, voters, self.timing, now_s)
         members = Members(self.timing)
         members.take_over(base, self._replicated_ages(base), now_s)
@@ -363,7 +361,9 @@ class Role:
             return actions
         self._promising = (asked.epoch, sender)
         return actions + self.ledger.accept(
-            asked.epoch, lambda done_s: self._follow(sender, incarnation, asked, done_s)
+            asked.epoch,
+            lambda done_s: self._follow(sender, incarnation, asked, done_s),
+            forgot=not self.boot.trusted,
         )
 
     def _follow(

@@ -100,10 +100,11 @@ class Talk:
     def _introduction(self, incarnation: int, now_s: float) -> Introduction:
         role = self._role
         record = role.ledger.newest
+        sought = 0 if role.candidacy is None else role.candidacy.epoch
         return Introduction(
             incarnation,
-            role.ledger.blank and not role.boot.damaged,
-            record.accepted_epoch,
+            record.map is None and not record.forgot and not role.boot.damaged,
+            max(record.accepted_epoch, sought),
             record.stamp,
             role.state,
             role.leader,
@@ -121,9 +122,16 @@ class Talk:
             return []
         role.peers.note(sender, who.state, who.leader, who.accepted_epoch)
         role.epoch_seen = max(role.epoch_seen, who.accepted_epoch)
-        if role.boot.hear(sender, who) and role.state is State.LOOKING:
-            return role.look(now_s, "all centers are new")
-        return []
+        if not role.boot.hear(sender, who):
+            return []
+        if role.boot.floor <= role.ledger.durable.accepted_epoch:
+            return self._trusted(now_s)
+        return role.ledger.accept(role.boot.floor, self._trusted)
+
+    def _trusted(self, now_s: float) -> list[Action]:
+        role = self._role
+        role.boot.trust()
+        return role.look(now_s, "all centers are new") if role.state is State.LOOKING else []
 
     # Election -------------------------------------------------------------------------------
 
@@ -174,7 +182,7 @@ class Talk:
         return role.promise(sender, incarnation, asked, now_s)
 
     def _foreign(self, cluster_id: str) -> bool:
-        return self._role.ledger.newest.cluster_id not in ("", cluster_id) and bool(cluster_id)
+        return self._role.ledger.cluster_id not in ("", cluster_id) and bool(cluster_id)
 
     def _is_content(self, sender: int) -> bool:
         """Whether this center has a leader that it has no reason to give up for `sender`."""
@@ -278,7 +286,7 @@ class Talk:
         return []
 
     def _stored(self, sender: int, put: Put, now_s: float) -> list[Action]:
-        self._role.boot.caught_up()
+        self._role.boot.trust()
         told = Send(sender, Stored(put.epoch, put.map.stamp))
         return [told, *self._role.commit_followed(now_s)]
 

@@ -22,7 +22,7 @@ def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
         assert store.load() == Loaded(None)
 
 
-@pytest.mark.parametrize("record", [RECORD, Record(), replace(RECORD, map=None)])
+@pytest.mark.parametrize("record", [RECORD, Record(), replace(RECORD, map=None, forgot=True)])
 def test_what_was_written_is_read_after_a_restart(tmp_path: Path, record: Record) -> None:
     with Store(tmp_path, 1) as store:
         store.write(replace(record, accepted_epoch=1))
@@ -147,4 +147,4 @@ def test_the_body_is_msgpack_behind_magic_version_and_checksum(tmp_path: Path) -
     content = (tmp_path / "record").read_bytes()
     assert content[:13] == b"evrpc-center\x01"
     assert content[13:17] == zlib.crc32(content[17:]).to_bytes(4, "big")
-    assert msgpack.unpackb(content[17:]) == [3, "", 0, None, False, "", 0]
+    assert msgpack.unpackb(content[17:]) == [3, "", 0, None, False, "", 0, False]

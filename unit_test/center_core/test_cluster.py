@@ -8,9 +8,20 @@ import pytest
 
 from center.core.ballot import State
 from center.core.events import LinkDown, LinkUp, Message, ServerReport
-from center.core.messages import Acceptance, Confirmation, Ping, Proposal, Put, Report
+from center.core.messages import (
+    Acceptance,
+    Confirmation,
+    Inquiry,
+    Introduction,
+    Ping,
+    Proposal,
+    Put,
+    Report,
+)
 from center.core.record import MapRecord, Record
 from center.core.timing import Timing
+from libevrpc.core.clustermap import ClusterMap
+from unit_test.center_core.bench import DIGEST, Bench, said
 from unit_test.center_core.pump import Pump, voters_of
 
 REPORT = Report("10.0.0.1:80", ("echo.EchoService",))
@@ -420,7 +431,71 @@ def test_an_empty_center_joins_only_a_leader_that_the_others_know_no_better_of()
     pump.settle(2.0)
 
 
+def test_promises_of_a_first_boot_that_was_broken_off_bind_and_block_nobody() -> None:
+    pump = Pump(3)
+    pump.with_record(1, accepted_epoch=4)
+    pump.start(2)
+    pump.run(0.5)
+    assert not pump.node(2).snapshot(pump.now_s).votes
+    pump.start(1, 3)
+    leader = pump.settle(1.0)
+    assert pump.map_of(leader).epoch == 5
+    assert all(pump.node(each).snapshot(pump.now_s).votes for each in pump.voters.ids)
+
+
+def test_an_empty_center_whose_disk_fails_does_not_vote_below_what_others_promised() -> None:
+    pump = Pump(3)
+    pump.with_record(1, accepted_epoch=4)
+    pump.hosts[2].disk_fails = True
+    pump.start()
+    pump.run(1)
+    assert not pump.node(2).snapshot(pump.now_s).votes
+    pump.hosts[2].disk_fails = False
+    pump.settle(4.0)
+    assert pump.node(2).snapshot(pump.now_s).votes
+
+
+def test_a_candidates_unheard_epoch_counts_for_an_empty_center() -> None:
+    bench = Bench()
+    epoch = bench.stands()
+    answer = said(bench.hear(2, Inquiry(0, DIGEST, 0)), Introduction)
+    assert answer[0].accepted_epoch == epoch
+
+
+def test_a_wiped_center_that_restarts_before_it_has_a_map_does_not_vote() -> None:
+    pump = started(3)
+    leader = pump.leader()
+    wiped = others(pump, leader)[0]
+    pump.kill(wiped)
+    pump.wipe(wiped)
+    pump.lose = lambda sender, to, body: isinstance(body, Put)
+    pump.start(wiped)
+    pump.run(1)
+    assert pump.states()[wiped] is State.FOLLOWING
+    pump.kill(wiped)
+    pump.start(wiped)
+    assert not pump.node(wiped).snapshot(pump.now_s).votes
+    pump.lose = lambda sender, to, body: False
+    pump.settle(2.0)
+    assert pump.node(wiped).snapshot(pump.now_s).votes
+
+
 # Lists and clusters
+
+
+def test_the_name_drawn_by_a_leader_who_commits_nothing_keeps_nobody_out() -> None:
+    pump = Pump(3)
+    pump.start(3, new_cluster=True)
+    unborn = MapRecord(1, 1, (0, 0), ClusterMap("unborn", 1, 1).encode())
+    pump.kill(3)
+    pump.with_record(3, cluster_id="unborn", accepted_epoch=1, map=unborn)
+    pump.with_record(1, accepted_epoch=1)
+    pump.start(1, 2, new_cluster=True)
+    pump.run_until(lambda: pump.leaders() == [2], 1.0)
+    pump.run(0.5)
+    pump.start(3)
+    pump.settle(2.0)
+    assert pump.map_of(3).cluster_id == pump.map_of(1).cluster_id != "unborn"
 
 
 def test_a_center_with_another_list_counts_for_nothing_and_is_named() -> None:
@@ -438,6 +513,7 @@ def test_a_center_with_another_list_counts_for_nothing_and_is_named() -> None:
 
 def test_a_center_of_another_cluster_is_not_taken_over() -> None:
     pump = started(3)
+    pump.run(0.1)
     leader = pump.leader()
     pump.kill(1)
     pump.with_record(1, cluster_id="f0reign")
