@@ -58,8 +58,9 @@ def pool_of(files: list[bytes]) -> DescriptorPool:
     pool = DescriptorPool()
     try:
         for serialized in files:
-            pool.Add(FileDescriptorProto.FromString(serialized))
-            pool.FindFileByName(FileDescriptorProto.FromString(serialized).name)
+            name = FileDescriptorProto.FromString(serialized).name
+            pool.AddSerializedFile(serialized)
+            pool.FindFileByName(name)  # not every runtime looks at imports before
     except (TypeError, ValueError, KeyError, DecodeError) as exc:
         text = f"the server's description makes no sense: {exc}"
         raise RpcError.from_errno(Errno.BAD_RESPONSE, text) from None
