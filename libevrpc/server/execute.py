@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ __all__ = ["answer", "execute", "refuse", "run_direct"]
 log = logging.getLogger(__name__)
 
 _GONE = object()
+_INT31 = 0x7FFFFFFF
+"""Error numbers are positive int32 values."""
 
 
 def run_direct(session: Session, entry: MethodEntry, request: Request) -> bytes:
@@ -40,8 +43,7 @@ def run_direct(session: Session, entry: MethodEntry, request: Request) -> bytes:
         log.exception("handler failed method=%s.%s", entry.service, entry.method)
         error = _handler_error(exc)
     session.note_failure()
-    fields = {**error.details, "grpc-status": str(int(error.code))}
-    return encode_error(request.correlation_id, error.errno, error.text, fields)
+    return _error_frame(request, error.errno, error.text, error.code, dict(error.details))
 
 
 def execute(call: ServerCall) -> None:
@@ -125,6 +127,9 @@ def answer(call: ServerCall, controller: ServerController, result: Any) -> bool:
         )
     except RpcError as exc:
         return refuse(call, exc.errno, exc.text, exc.code)
+    except (TypeError, ValueError, AttributeError) as exc:
+        text = f"controller holds what cannot be sent: {exc}"
+        return refuse(call, Errno.BAD_RESPONSE, text, StatusCode.INTERNAL)
     if call.session.in_flight.pop(call, _GONE) is _GONE:
         return False
     call.session.reply(call, frame)
@@ -144,11 +149,27 @@ def refuse(
     fields = dict(details) if details else {}
     controller = call.controller
     if controller is not None:
-        fields.update(controller.response_fields)
-    fields["grpc-status"] = str(int(status_of(errno) if code is None else code))
+        with contextlib.suppress(TypeError, ValueError):  # a handler may have put anything there
+            fields.update(controller.response_fields)
     call.session.note_failure()
-    call.session.reply(call, encode_error(call.request.correlation_id, errno, text, fields))
+    status = status_of(errno) if code is None else code
+    call.session.reply(call, _error_frame(call.request, errno, text, status, fields))
     return True
+
+
+def _error_frame(
+    request: Request, errno: int, text: str, code: StatusCode, fields: dict[Any, Any]
+) -> bytes:
+    """Encode an error, whatever a handler put into it: its caller waits for an answer."""
+    if code is StatusCode.OK or not 0 != errno == errno & _INT31:
+        errno, code = Errno.INTERNAL, StatusCode.INTERNAL
+    sendable = {
+        key: value
+        for key, value in fields.items()
+        if isinstance(key, str) and isinstance(value, str)
+    }
+    sendable["grpc-status"] = str(int(code))
+    return encode_error(request.correlation_id, errno, str(text), sendable)
 
 
 def _described(exc: BaseException) -> str:

@@ -159,3 +159,47 @@ def test_cancel_hooks_run_once_whenever_they_were_set() -> None:
         assert inside.entered.wait(WAIT_S)
         assert isinstance(future.exception(WAIT_S), RpcError)
         wait_until(lambda: inside.hooks == ["early", "late"])
+
+
+class Odd:
+    """Fails in ways that cannot be told."""
+
+    def ok(self) -> None:
+        raise RpcError(StatusCode.OK, "not an error")
+
+    def huge(self) -> None:
+        raise RpcError(StatusCode.ABORTED, "number", errno=1 << 40)
+
+    def negative(self) -> None:
+        raise RpcError(StatusCode.ABORTED, "number", errno=-5)
+
+    def fields(self, controller: ServerController) -> str:
+        controller.response_fields = {"number": 5}  # type: ignore[dict-item]
+        return "x"
+
+    def later(self, controller: ServerController) -> None:
+        controller.response_fields = {1: b"x"}  # type: ignore[dict-item]
+        controller.defer().reply("x")
+
+    def both(self, controller: ServerController) -> None:
+        controller.response_fields = 7  # type: ignore[assignment]
+        raise RpcError(StatusCode.ABORTED, "told all the same")
+
+
+def test_whatever_a_handler_fails_with_its_caller_is_answered() -> None:
+    server = RpcServer("127.0.0.1:0")
+    server.add_object(Odd())
+    server.add_object(Odd(), "Inline", inline=True)
+    with server, RpcClient(server.address) as client:
+        for service in ("Odd", "Inline"):
+            for method, errno in (
+                ("ok", 2001),
+                ("huge", 2001),
+                ("negative", 2001),
+                ("fields", 2002),
+                ("later", 2002),
+                ("both", 4010),
+            ):
+                with pytest.raises(RpcError) as caught:
+                    client.call(f"{service}.{method}")
+                assert (method, caught.value.errno) == (method, errno)
