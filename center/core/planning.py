@@ -43,9 +43,10 @@ class _Known:
 class SlotPlanner:
     """The usual `Planner`: weights follow load, tables follow weights, both slowly.
 
-    One table per distinct set of servers that offer a service. A suspect owns its slots on
-    (its word is out, not its data) with weight 0 for whoever balances by weight; a draining
-    server loses them.
+    One table per distinct set of servers that offer a service, but services that come to
+    share their servers keep the tables they had: else the slots of one would move because
+    a server of another died. A suspect owns its slots on (its word is out, not its data)
+    with weight 0 for whoever balances by weight; a draining server loses them.
     """
 
     def __init__(
@@ -125,22 +126,35 @@ class SlotPlanner:
     def _tables(
         self, previous: ClusterMap, servers: tuple[ServerEntry, ...], now_s: float
     ) -> list[ServiceTable]:
-        services_of: dict[tuple[int, ...], list[str]] = {}
-        for service, members in sorted(_members_by_service(servers).items()):
-            services_of.setdefault(tuple(members), []).append(service)
+        groups: dict[tuple[int, ...], dict[tuple[str, ...], list[str]]] = {}
+        unheard_of: list[tuple[tuple[int, ...], str]] = []
+        for service, indexes in sorted(_members_by_service(servers).items()):
+            members, old = tuple(indexes), previous.table_of(service)
+            if old is None:
+                unheard_of.append((members, service))
+            else:
+                groups.setdefault(members, {}).setdefault(old.services, []).append(service)
+        for members, service in unheard_of:
+            tables = groups.setdefault(members, {})
+            tables.setdefault(next(iter(tables), ()), []).append(service)
+        merged: dict[tuple[tuple[int, ...], bytes], list[str]] = {}
+        for members, tables in groups.items():
+            for services in tables.values():
+                owners = self._owners(previous, servers, members, services, now_s)
+                merged.setdefault((members, owners), []).extend(services)
         return [
-            self._table(previous, servers, members, services, now_s)
-            for members, services in services_of.items()
+            ServiceTable(tuple(sorted(services)), members, owners)
+            for (members, owners), services in merged.items()
         ]
 
-    def _table(
+    def _owners(
         self,
         previous: ClusterMap,
         servers: tuple[ServerEntry, ...],
         members: tuple[int, ...],
         services: Sequence[str],
         now_s: float,
-    ) -> ServiceTable:
+    ) -> bytes:
         weighted = [
             Member(
                 servers[index].address,
@@ -156,8 +170,7 @@ class SlotPlanner:
             before = Assigned(
                 tuple(previous.servers[index].address for index in old.members), old.owners
             )
-        owners = assign(before, weighted, self._policy, self._kind).owners
-        return ServiceTable(tuple(services), members, owners)
+        return assign(before, weighted, self._policy, self._kind).owners
 
 
 def _members_by_service(servers: tuple[ServerEntry, ...]) -> dict[str, list[int]]:

@@ -109,6 +109,24 @@ def test_a_dead_servers_slots_move_at_once_and_the_others_stay() -> None:
     assert moved <= 0.01 * len(before)
 
 
+def test_a_service_keeps_its_slots_when_it_comes_to_share_its_servers_with_another() -> None:
+    planner = SlotPlanner()
+    made = plan(
+        planner, EMPTY, entry("a", "x.X", "y.Y"), entry("b", "x.X", "y.Y"), entry("c", "x.X")
+    )
+    left = plan(planner, made, entry("a", "x.X", "y.Y"), entry("b", "x.X", "y.Y", "z.Z"))
+    before, after = made.table_of("y.Y"), left.table_of("y.Y")
+    assert before is not None
+    assert after is not None
+    assert after.owners == before.owners
+    assert left.table_of("x.X") != after
+    joined = plan(planner, left, entry("a", "x.X", "y.Y", "z.Z"), entry("b", "x.X", "y.Y", "z.Z"))
+    assert [table.services for table in joined.tables] == [("x.X",), ("y.Y",), ("z.Z",)]
+    newer = ("v.V", "x.X", "y.Y", "z.Z")
+    newest = plan(planner, joined, entry("a", *newer), entry("b", *newer))
+    assert [table.services for table in newest.tables] == [("v.V", "x.X"), ("y.Y",), ("z.Z",)]
+
+
 def test_the_same_input_gives_the_same_plan_also_by_ring() -> None:
     for kind in AssignmentKind:
         made = [plan(SlotPlanner(kind), EMPTY, entry("a"), entry("b")) for _ in range(2)]
