@@ -1,0 +1,93 @@
+"""`python -m center.sim`: play scenarios, each drawn from its seed; 1 if any went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
+from statistics import median
+
+from center.sim.play import Outcome, play_seed
+from center.sim.trace import Trace
+from libevrpc.clock import monotonic_s
+
+__all__ = ["main"]
+
+CHUNK = 20
+"""Seeds that one process plays before it reports."""
+SHOWN_MAX = 20
+"""Failing seeds printed."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Play what the arguments ask for; returns 1 if a scenario went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m center.sim", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=200, metavar="N", help="how many (200)")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first one (0)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (2)")
+    parser.add_argument("--seed", type=int, metavar="SEED", help="only this one")
+    parser.add_argument("--trace", action="store_true", help="with --seed: print what happens")
+    given = parser.parse_args(arguments)
+    if given.seed is not None:
+        return play_one(given.seed, traced=given.trace)
+    return play_many(range(given.first, given.first + given.seeds), given.jobs)
+
+
+def play_one(seed: int, *, traced: bool) -> int:
+    """Play one seed, with its trace if wanted; returns 1 if it went wrong."""
+    trace = Trace() if traced else None
+    outcome = play_seed(seed, trace)
+    if trace is not None:
+        for line in trace.lines:
+            print(line)
+    print(verdict(outcome))
+    return 1 if outcome.violation is not None else 0
+
+
+def play_many(seeds: range, jobs: int) -> int:
+    """Play seeds in several processes; returns 1 if any went wrong."""
+    began_s = monotonic_s()
+    wrong: list[Outcome] = []
+    led_s: list[float] = []
+    for outcome in outcomes(seeds, jobs):
+        if outcome.led_s is not None:
+            led_s.append(outcome.led_s)
+        if outcome.violation is not None:
+            wrong.append(outcome)
+            if len(wrong) <= SHOWN_MAX:
+                print(verdict(outcome), flush=True)
+    span_s = monotonic_s() - began_s
+    healed = f", led {median(led_s):.2f} s after healing" if led_s else ""
+    print(
+        f"{len(seeds)} seeds from {seeds.start}: {len(wrong)} violations,"
+        f" {len(seeds) / span_s:.0f} scenarios/s{healed} (median)"
+    )
+    return 1 if wrong else 0
+
+
+def outcomes(seeds: range, jobs: int) -> Iterator[Outcome]:
+    """Yield the outcome of every seed, in order."""
+    if jobs == 1:
+        yield from map(play_seed, seeds)
+        return
+    chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from chain.from_iterable(pool.map(play_chunk, chunks))
+
+
+def play_chunk(seeds: Iterable[int]) -> list[Outcome]:
+    """Play some seeds. In a process of its own."""
+    return [play_seed(seed) for seed in seeds]
+
+
+def verdict(outcome: Outcome) -> str:
+    """Say in one line how a seed went."""
+    if outcome.violation is None:
+        return f"seed {outcome.seed}: every invariant holds"
+    return f"seed {outcome.seed}: {outcome.violation}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
