@@ -219,7 +219,7 @@ class CenterHost:
 
     def _note_report(self, address: str) -> None:
         for check in self._stage.watch.reported:
-            check(address, self._stage.now_s)
+            check(address, self.epoch, self._stage.now_s)
 
     def _note_departure(self, address: str, *, goodbye: bool) -> None:
         for check in self._stage.watch.departed:

@@ -118,10 +118,10 @@ class Cluster:
             self.watch_reach()
 
     def wipe(self, center: int) -> None:
-        """Empty a dead center's disk, unless a quorum would have forgotten then."""
-        blank = sum(host.disk.record is None for host in self.centers.values())
+        """Empty a dead center's disk, unless too many would have forgotten then."""
+        forgetful = sum(host.disk.forgot for host in self.centers.values())
         host = self.centers[center]
-        if host.disk.record is None or blank >= len(self.centers) - majority(len(self.centers)):
+        if host.disk.forgot or forgetful >= len(self.centers) - majority(len(self.centers)):
             return
         self.stage.note(host.name, "is wiped")
         host.disk.wipe()

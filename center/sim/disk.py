@@ -78,6 +78,11 @@ class Disk:
         if writing is not None and lands and not self.fails:
             self._land(writing.record)
 
+    @property
+    def forgot(self) -> bool:
+        """Whether the center that starts from this disk must not vote at once."""
+        return self.record is None or self.record.forgot
+
     def wipe(self) -> None:
         """Forget everything."""
         self.record = None

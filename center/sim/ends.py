@@ -54,6 +54,10 @@ class _Process:
         self.rng = Random(f"{stage.scenario.seed} {name}")
         self._tick_s = NEVER_S
 
+    def start(self) -> None:
+        """Start the process."""
+        raise AssertionError("for subclasses")
+
     def begin(self) -> None:
         self.life += 1
         self.alive = True
@@ -92,6 +96,7 @@ class ServerHost(_Process):
         self._hosts = hosts
         self._connected: set[int] = set()
         self._reporter: Reporter | None = None
+        self._leaves = False
 
     @property
     def session(self) -> str:
@@ -99,9 +104,12 @@ class ServerHost(_Process):
         return f"session {self.life}"
 
     def start(self) -> None:
-        """Start the process, with the places it remembers."""
-        if self.alive:
+        """Start the process, with the places it remembers; one that leaves is done with."""
+        if self.alive and not self._leaves:
             return
+        if self.alive:
+            self._end()
+        self._leaves = False
         self.begin()
         self.stage.note(self.name, "starts")
         centers = tuple(self.stage.addresses.values())
@@ -128,6 +136,7 @@ class ServerHost(_Process):
         """Say goodbye; the process ends when that is done."""
         if self.alive and self._reporter is not None:
             self.stage.note(self.name, "leaves")
+            self._leaves = True
             self._do(self._reporter.goodbye(self.stage.now_s))
 
     def answer_dial(self, host: CenterHost) -> None:

@@ -22,6 +22,8 @@ LED_S = 3.0
 """L1: after healing, one leader, all following it and serving its map, within this span."""
 INFORMED_S = 8.0
 """After that: the map names exactly the living servers and every client holds it."""
+CALM_S = 0.5
+"""Before L2 and L3: what was under way from before the healing has arrived by then."""
 RETURN_S = 1.0
 """L2: how long a center that was cut off is watched after its return."""
 JOIN_S = 0.05
@@ -59,9 +61,8 @@ def play(scenario: Scenario, trace: Trace | None = None) -> Outcome:
         game.play()
     except Violation as found:
         violation = found
-    except Exception as exc:
-        raise_at = f"{type(exc).__name__}: {exc}"
-        violation = Violation("I0", raise_at)
+    except Exception as exc:  # noqa: BLE001  whatever production code raises is a finding
+        violation = Violation("I0", f"{type(exc).__name__}: {exc}")
         violation.__cause__ = exc
     if violation is not None:
         stage.note("VIOLATION", str(violation))
@@ -99,11 +100,10 @@ class _Game:
             assert newest is not None
             for check in stage.watch.settled:
                 check(self._cluster.living(), newest)
-        if scenario.centers > 2:
-            if scenario.cut_off:
-                self._cut_off()
-            if scenario.join:
-                self._join()
+        if scenario.centers > 2 and scenario.cut_off:
+            self._cut_off()
+        if scenario.centers > 2 and scenario.join:
+            self._join()
         for done in stage.watch.ended:
             done()
 
@@ -139,6 +139,7 @@ class _Game:
         return leader
 
     def _follower(self) -> tuple[CenterHost, CenterHost]:
+        self._agenda.run(self._stage.now_s + CALM_S)
         leader = self._leader()
         others = [host for host in self._cluster.centers.values() if host is not leader]
         return leader, self._stage.rng.choice(others)

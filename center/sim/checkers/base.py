@@ -13,7 +13,7 @@ __all__ = ["Checker", "Plan", "Violation", "Watch"]
 Plan = tuple[tuple[ServerEntry, ...], tuple[ServiceTable, ...]]
 
 
-class Violation(Exception):
+class Violation(Exception):  # noqa: N818  it is a finding, not an error of the simulator
     """An invariant does not hold.
 
     Attributes:
@@ -77,8 +77,8 @@ class Checker:
     def reached(self, center: int, peers: int, now_s: float) -> None:
         """A center can exchange messages with `peers` others from now on; -1: it is down."""
 
-    def reported(self, address: str, now_s: float) -> None:
-        """The report of a server reached a leader."""
+    def reported(self, address: str, epoch: int, now_s: float) -> None:
+        """The report of a server reached the leader of `epoch`."""
 
     def departed(self, address: str, goodbye: bool) -> None:
         """A server said goodbye, or its port refused a dial."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from center.core.ballot import Stamp
 from center.core.quorum import majority
 from center.sim.checkers.base import Checker, Violation
 
@@ -18,27 +19,32 @@ class Claims(Checker):
         self._quorum = majority(centers)
         self._lease_s = lease_s
         self._overlap_s = overlap_s
-        self._sent_s: dict[tuple[int, int, int], float] = {}
-        self._asked_s: dict[tuple[int, int, int], float] = {}
+        self._sent_s: defaultdict[int, dict[tuple[int, int], float]] = defaultdict(dict)
+        self._asked_s: defaultdict[int, dict[tuple[int, int], float]] = defaultdict(dict)
         self._contact_s: defaultdict[tuple[int, int], dict[int, float]] = defaultdict(dict)
         self._dispute_s: float | None = None
         self._disputed_s = 0.0
 
+    def started(self, center: int, served: Stamp) -> None:
+        """What an earlier process sent counts for nothing."""
+        self._sent_s.pop(center, None)
+        self._asked_s.pop(center, None)
+
     def pinged(self, center: int, epoch: int, sequence: int, local_s: float) -> None:
         """Remember when."""
-        self._sent_s[center, epoch, sequence] = local_s
+        self._sent_s[center][epoch, sequence] = local_s
 
     def asked(self, center: int, epoch: int, to: int, local_s: float) -> None:
         """Remember when first."""
-        self._asked_s.setdefault((center, epoch, to), local_s)
+        self._asked_s[center].setdefault((epoch, to), local_s)
 
     def ponged(self, center: int, sender: int, epoch: int, sequence: int) -> None:
         """Count the contact from the sending."""
-        self._contact(center, sender, epoch, self._sent_s.get((center, epoch, sequence)))
+        self._contact(center, sender, epoch, self._sent_s[center].get((epoch, sequence)))
 
     def promised(self, center: int, sender: int, epoch: int) -> None:
         """Count the contact from the question."""
-        self._contact(center, sender, epoch, self._asked_s.get((center, epoch, sender)))
+        self._contact(center, sender, epoch, self._asked_s[center].get((epoch, sender)))
 
     def _contact(self, center: int, sender: int, epoch: int, sent_s: float | None) -> None:
         if sent_s is not None:

@@ -10,18 +10,22 @@ __all__ = ["Expiry"]
 
 
 class Expiry(Checker):
-    """Whoever left no proof of its end leaves the map by silence alone."""
+    """Whoever left no proof of its end leaves the map by silence alone.
+
+    Each leader judges by what it heard itself, and by what its predecessor's last ping told:
+    what a predecessor heard after that is lost.
+    """
 
     def __init__(self, history: History, expire_s: float) -> None:
         """Watch; no server is silent long that was heard within `expire_s`."""
         self._history = history
         self._expire_s = expire_s
-        self._heard_s: dict[str, float] = {}
+        self._heard: dict[str, tuple[float, int]] = {}
         self._gone: set[str] = set()
 
-    def reported(self, address: str, now_s: float) -> None:
+    def reported(self, address: str, epoch: int, now_s: float) -> None:
         """Note that a leader heard of the server."""
-        self._heard_s[address] = now_s
+        self._heard[address] = (now_s, epoch)
 
     def departed(self, address: str, goodbye: bool) -> None:
         """Proof of its end excuses whatever becomes of the server."""
@@ -40,7 +44,8 @@ class Expiry(Checker):
             if not claims:
                 text = f"center {center} expires {address} in {record.stamp} without a lease"
                 raise Violation("I7", text)
-            silent_s = now_s - self._heard_s.get(address, -self._expire_s)
-            if silent_s < self._expire_s:
+            heard_s, epoch = self._heard.get(address, (-self._expire_s, 0))
+            silent_s = now_s - heard_s
+            if epoch == record.epoch and silent_s < self._expire_s:
                 text = f"{address} is out of {record.stamp}, heard {silent_s:.2f} s before"
                 raise Violation("I7", text)
