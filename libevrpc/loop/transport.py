@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections import deque
 from typing import Protocol
 
@@ -65,6 +66,7 @@ class Transport:
         "_corked",
         "_owner",
         "_paused",
+        "_progress_s",
         "_reading",
         "_send_lock",
         "_sock",
@@ -76,7 +78,6 @@ class Transport:
         "bytes_out",
         "loop",
         "peer",
-        "progress_s",
         "unsent_bytes",
     )
 
@@ -94,8 +95,6 @@ class Transport:
         self.unsent_bytes = 0
         self.bytes_in = 0
         self.bytes_out = 0
-        self.progress_s = 0.0
-        """When unsent bytes last moved (loop clock); meaningful while some wait."""
         self._sock = sock
         self._owner: TransportOwner | None = None
         self._send_lock = threading.Lock()
@@ -108,6 +107,7 @@ class Transport:
         self._corked = False
         self._reading = False
         self._paused = False
+        self._progress_s = 0.0
         self._wanted = 0
 
     # -- any thread ---------------------------------------------------------------------
@@ -116,6 +116,14 @@ class Transport:
     def closed(self) -> bool:
         """True once nothing can be sent any more. Any thread."""
         return self._closed
+
+    @property
+    def stalled_since_s(self) -> float | None:
+        """When the peer last took any of the bytes that the kernel has no room for; None
+        while there are none (monotonic). What is only held back waits for us, not for the
+        peer, and does not count. Any thread.
+        """
+        return self._progress_s if self._unsent else None
 
     def send(self, data: bytes) -> bool:
         """Send all of `data`, now or when the peer reads. Any thread; never blocks.
@@ -242,7 +250,7 @@ class Transport:
                 if sent < 0:
                     return
                 if sent:
-                    self.progress_s = self.loop.now_s
+                    self._progress_s = self.loop.now_s
                     self.unsent_bytes -= sent
                 if sent < len(piece):
                     self._unsent.appendleft(memoryview(piece)[sent:])
@@ -288,11 +296,11 @@ class Transport:
         return sent
 
     def _queue(self, data: bytes | memoryview) -> None:
-        first = not self._unsent
+        if not self._unsent:
+            self._progress_s = time.monotonic()  # before anybody can see that something waits
+            self.loop.post(self._watch_writes)
         self._unsent.append(data)
         self.unsent_bytes += len(data)
-        if first:
-            self.loop.post(self._watch_writes)
 
     def _next_piece(self) -> bytes | memoryview:
         piece = self._unsent.popleft()
@@ -307,7 +315,6 @@ class Transport:
         return b"".join(pieces)
 
     def _watch_writes(self) -> None:
-        self.progress_s = self.loop.now_s
         with self._send_lock:
             if not self._closed:
                 self._rewatch()

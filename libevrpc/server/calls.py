@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,17 @@ from libevrpc.server.methods import MethodEntry
 if TYPE_CHECKING:
     from libevrpc.server.session import Session
 
-__all__ = ["Deferred", "ServerCall", "ServerController"]
+__all__ = ["Deferred", "ServerCall", "ServerController", "run_hook"]
+
+log = logging.getLogger(__name__)
+
+
+def run_hook(hook: Callable[[], object]) -> None:
+    """Run what a handler left to be run; its failure is logged and nobody else's."""
+    try:
+        hook()
+    except Exception:
+        log.exception("hook of a call failed hook=%r", hook)
 
 
 class ServerCall:
@@ -172,7 +183,7 @@ class ServerController:
                 hook = self._cancel_hooks.pop()
             except IndexError:
                 return
-            hook()
+            run_hook(hook)
 
     # -- the outcome --------------------------------------------------------------------
 

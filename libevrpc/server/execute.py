@@ -39,7 +39,7 @@ def run_direct(session: Session, entry: MethodEntry, request: Request) -> bytes:
         return encode_reply(request.correlation_id, payload, content_type=request.content_type)
     except RpcError as exc:
         error = exc
-    except (Exception, SystemExit) as exc:
+    except BaseException as exc:  # sys.exit() or a cancelled task must not end the loop
         log.exception("handler failed method=%s.%s", entry.service, entry.method)
         error = _handler_error(exc)
     session.note_failure()
@@ -58,7 +58,7 @@ def execute(call: ServerCall) -> None:
         _run(call)
     except RpcError as exc:
         refuse(call, exc.errno, exc.text, exc.code, exc.details or None)
-    except (Exception, SystemExit) as exc:  # sys.exit() in a handler must not end its worker
+    except BaseException as exc:  # sys.exit() or a cancelled task must not end the worker
         log.exception("handler failed method=%s.%s", call.entry.service, call.entry.method)
         error = _handler_error(exc)
         refuse(call, error.errno, error.text, error.code)
@@ -127,8 +127,9 @@ def answer(call: ServerCall, controller: ServerController, result: Any) -> bool:
         )
     except RpcError as exc:
         return refuse(call, exc.errno, exc.text, exc.code)
-    except (TypeError, ValueError, AttributeError) as exc:
-        text = f"controller holds what cannot be sent: {exc}"
+    except Exception as exc:
+        log.exception("reply cannot be sent method=%s.%s", call.entry.service, call.entry.method)
+        text = f"reply or its metadata cannot be sent: {_described(exc)}"
         return refuse(call, Errno.BAD_RESPONSE, text, StatusCode.INTERNAL)
     if call.session.in_flight.pop(call, _GONE) is _GONE:
         return False

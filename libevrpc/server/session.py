@@ -28,7 +28,7 @@ from libevrpc.core.timers import Timer
 from libevrpc.core.wires import WireSwitch
 from libevrpc.errors import Errno, RpcError, status_of
 from libevrpc.loop.transport import Transport
-from libevrpc.server.calls import ServerCall
+from libevrpc.server.calls import ServerCall, run_hook
 from libevrpc.server.execute import execute, run_direct
 from libevrpc.server.methods import Handling, MethodEntry
 
@@ -45,6 +45,9 @@ _WARN_EVERY_S = 10.0
 """A slow inline method is named this often at most."""
 _HELD_BYTES_MAX = 64 * 1024
 """Replies held back to share one send, at most."""
+_JOINED_BYTES_MAX = 256 * 1024
+"""Replies of inline handlers that wait for the end of what was read, at most."""
+_CROWDED = "too many replies wait for the peer to read"
 _END_HOOKS_MAX = 64
 """Hooks on the end of one connection; one more is refused."""
 
@@ -81,6 +84,7 @@ class Session:
         "_decoder",
         "_end_hooks",
         "_greeted",
+        "_inline_bytes",
         "_inline_frames",
         "_shard",
         "_sweep_at_s",
@@ -110,6 +114,7 @@ class Session:
         self._sweeper: Timer | None = None
         self._checker: Timer | None = None
         self._inline_frames: list[bytes] | None = None
+        self._inline_bytes = 0
         self._greeted = False
         self._end_hooks: dict[object, Callable[[], object]] | None = {}
 
@@ -126,6 +131,7 @@ class Session:
         timers = self._timers
         timers.last_read_s = now_s
         frames = self._inline_frames = []
+        self._inline_bytes = 0
         broken: Broken | None = None
         for event in self._decoder.receive_data(data):
             if type(event) is Request:
@@ -136,7 +142,7 @@ class Session:
                 self._other_event(event)
         self._inline_frames = None
         if frames:
-            self._transport.send(frames[0] if len(frames) == 1 else b"".join(frames))
+            self._send(frames[0] if len(frames) == 1 else b"".join(frames))
         if broken is not None:
             log.warning("closing peer=%s: %s", self.peer, broken.error)
             self._transport.close(str(broken.error))
@@ -246,7 +252,7 @@ class Session:
         fields = call.request.user_fields
         if fields is not None and ONEWAY_FIELD in fields:
             return
-        if call.entry.inline:
+        if call.entry.inline and self._shard.loop.on_loop():
             self._put(frame)
             return
         transport = self._transport
@@ -265,20 +271,28 @@ class Session:
                 transport.flush()
             return
         if not transport.send(frame) and not transport.closed:
-            text = "too many replies wait for the peer to read"
-            error = encode_error(call.request.correlation_id, Errno.OVERCROWDED, text)
-            if not transport.send(error):
-                transport.close(text)
+            self._send(encode_error(call.request.correlation_id, Errno.OVERCROWDED, _CROWDED))
 
     def _still_watched(self) -> bool:
         return self.watched
 
     def _put(self, frame: bytes) -> None:
         """Send from the loop: with the other frames of this turn's bytes, or at once."""
-        if self._inline_frames is not None and self._shard.loop.on_loop():
-            self._inline_frames.append(frame)
-        else:
-            self._transport.send(frame)
+        frames = self._inline_frames
+        if frames is None or not self._shard.loop.on_loop():
+            self._send(frame)
+            return
+        frames.append(frame)
+        self._inline_bytes += len(frame)
+        if self._inline_bytes > _JOINED_BYTES_MAX:
+            self._inline_bytes = 0
+            self._send(b"".join(frames))
+            frames.clear()
+
+    def _send(self, frame: bytes) -> None:
+        """Send; a peer that cannot be told even errors any more is cut off. Any thread."""
+        if not self._transport.send(frame):
+            self._transport.close(_CROWDED)
 
     def check_reply(self, payload_bytes: int) -> None:
         """Refuse a reply that no peer would take. Any thread.
@@ -325,9 +339,9 @@ class Session:
 
     def turn_down(self, call: ServerCall, errno: int, text: str) -> None:
         """Answer a call that was admitted but found no room. Loop thread."""
+        self.posted_order -= 1  # refused ones are the last of their session
         if self.in_flight.pop(call, _GONE) is not _GONE:
             self._shard.admitted -= 1
-            self.posted_order -= 1  # refused ones are the last of their session
             self._turn_down(call.request, errno, text)
 
     def _send_error(self, correlation_id: int, errno: int, text: str) -> None:
@@ -363,8 +377,7 @@ class Session:
         """Close the connection if it has had its time, else look again later."""
         loop = self._shard.loop
         transport = self._transport
-        stalled_s = transport.progress_s if transport.unsent_bytes else None
-        due_s, why = self._timers.due(len(self.in_flight), stalled_s)
+        due_s, why = self._timers.due(len(self.in_flight), transport.stalled_since_s)
         if due_s <= loop.now_s:
             log.info("closing peer=%s: %s", self.peer, why)
             self._shard.timed_out += 1
@@ -414,4 +427,4 @@ class Session:
         for key in list(hooks or {}):
             hook = hooks.pop(key, None) if hooks else None
             if hook is not None:  # else its own thread has just taken it back
-                hook()
+                run_hook(hook)

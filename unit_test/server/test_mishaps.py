@@ -1,0 +1,164 @@
+"""What handlers do wrong costs their own call, never a thread, a timer or another call."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from libevrpc import Deferred, RpcClient, RpcError, RpcServer, ServerController, StatusCode
+from libevrpc.core.prpc_encode import encode_reply, encode_request
+from unit_test.fix_rpc import ECHO, WAIT_S, Raw, Serving, echo_pb2, wait_until
+
+pytestmark = pytest.mark.live
+NOTHING = b"\x90"
+"""No arguments, in msgpack."""
+
+
+class Clumsy:
+    """Fails in ways that are easily overlooked."""
+
+    def __init__(self) -> None:
+        self.hooks_run: list[str] = []
+        self.entered = threading.Event()
+        self.deferred: list[Deferred] = []
+
+    def cancelled_task(self) -> None:
+        raise asyncio.CancelledError
+
+    def interrupted(self) -> None:
+        raise KeyboardInterrupt
+
+    def half_a_character(self) -> None:
+        raise ValueError("no such file: \udcff")
+
+    def details(self) -> None:
+        raise RpcError(StatusCode.NOT_FOUND, "nothing", details={"why": 5})  # type: ignore[dict-item]
+
+    def no_error(self) -> None:
+        raise RpcError(StatusCode.OK, "nothing")
+
+    def fields(self, controller: ServerController) -> int:
+        controller.response_fields["why"] = 5  # type: ignore[assignment]
+        return 1
+
+    def deferred_nonsense(self, controller: ServerController) -> None:
+        reply = controller.defer()
+        assert reply.reply(object())
+        assert not reply.reply(1)
+
+    def hooked(self, controller: ServerController) -> None:
+        def bad() -> None:
+            self.hooks_run.append("bad")
+            raise ValueError("hook failed as asked")
+
+        controller.on_cancel(lambda: self.hooks_run.append("first set"))
+        controller.on_cancel(bad)
+        controller.on_disconnect("bad", bad)
+        controller.on_disconnect("good", lambda: self.hooks_run.append("gone"))
+        controller.defer()
+        self.entered.set()
+
+    def ok(self) -> str:
+        return "ok"
+
+
+@pytest.fixture(params=[False, True], ids=["workers", "inline"])
+def clumsy(request: pytest.FixtureRequest) -> Iterator[tuple[RpcServer, Clumsy]]:
+    server = RpcServer("127.0.0.1:0", threads=1, workers=1)
+    handler = Clumsy()
+    server.add_object(handler, inline=request.param)
+    with server:
+        yield server, handler
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "text"),
+    [
+        ("cancelled_task", StatusCode.UNKNOWN, "CancelledError"),
+        ("interrupted", StatusCode.UNKNOWN, "KeyboardInterrupt"),
+        ("half_a_character", StatusCode.UNKNOWN, "no such file: ?"),
+        ("details", StatusCode.NOT_FOUND, "nothing"),
+        ("no_error", StatusCode.INTERNAL, "nothing"),
+        ("fields", StatusCode.INTERNAL, "cannot be sent"),
+        ("deferred_nonsense", StatusCode.INTERNAL, "object"),
+    ],
+)
+def test_every_caller_is_answered_and_threads_go_on(
+    clumsy: tuple[RpcServer, Clumsy], method: str, code: StatusCode, text: str
+) -> None:
+    server, _ = clumsy
+    with RpcClient(server.address) as client:
+        with pytest.raises(RpcError) as caught:
+            client.call(f"Clumsy.{method}")
+        assert caught.value.code is code
+        assert text in caught.value.text
+        assert client.call("Clumsy.ok") == "ok"
+    assert server.statistics().failed == 1
+
+
+@pytest.mark.parametrize("end", ["deadline", "disconnect"])
+def test_hooks_that_raise_stop_neither_deadlines_nor_the_end(
+    clumsy: tuple[RpcServer, Clumsy], end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, handler = clumsy
+    raw = Raw(server.address)
+    timeout_ms = 50 if end == "deadline" else 0
+    raw.call("Clumsy.hooked", NOTHING, 1, content_type=1001, timeout_ms=timeout_ms)
+    assert handler.entered.wait(WAIT_S)
+    if end == "deadline":
+        assert raw.reply().error_code == 1008
+        raw.call("Clumsy.hooked", NOTHING, 2, content_type=1001, timeout_ms=50)
+        assert raw.reply().error_code == 1008
+    raw.close()
+    wait_until(lambda: not server.statistics().connections)
+    wait_until(lambda: "gone" in handler.hooks_run)
+    assert handler.hooks_run.count("first set") == (2 if end == "deadline" else 1)
+    assert "hook failed as asked" in caplog.text
+    assert server.statistics().in_flight == 0
+
+
+def test_replies_held_back_by_us_are_no_fault_of_the_peer(serving: Serving) -> None:
+    raw = serving.raw()
+    raw.call("Foo.Sum", NOTHING, 1, content_type=1001)
+    assert raw.reply().error_code == 0
+    looked = threading.Event()
+
+    def look() -> None:
+        for shard in serving.server._shards:  # noqa: SLF001 - holding lasts a millisecond
+            for session in shard.sessions:
+                session._transport.hold(encode_reply(-1, b"", user_fields={"a": "b"}))  # noqa: SLF001
+                session._check_timers()  # noqa: SLF001
+                session._transport.flush()  # noqa: SLF001
+                looked.set()
+
+    for shard in serving.server._shards:  # noqa: SLF001
+        shard.loop.post(look)
+    assert looked.wait(WAIT_S)
+    raw.call("Foo.Sum", NOTHING, 2, content_type=1001)
+    assert raw.reply().error_code == 0
+    assert serving.server.statistics().timed_out == 0
+
+
+def test_amplified_inline_replies_are_bounded() -> None:
+    class Loud:
+        """Answers much."""
+
+        def echo(self, message: Any) -> Any:
+            return echo_pb2.EchoResponse(response="x" * 100_000)
+
+    server = RpcServer("127.0.0.1:0", threads=1, body_bytes_max=1 << 20, unsent_bytes_max=4 << 20)
+    server.add_service(Loud(), ECHO, inline=True)
+    with server:
+        raw = Raw(server.address)
+        frames = b"".join(
+            encode_request("echo.EchoService", "Echo", number, b"", timeout_ms=5000)
+            for number in range(1, 1000)
+        )
+        raw.send(frames)  # 100 MB of replies to 50 KB of requests, and nobody reads
+        assert raw.closed()
+        raw.close()
+        wait_until(lambda: not server.statistics().connections)
