@@ -1,0 +1,231 @@
+"""Each checker fires on a violation made by hand, and holds its peace otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from center.core.record import MapRecord, Record
+from center.sim.checkers.base import Checker, Violation, Watch
+from center.sim.checkers.claims import Claims
+from center.sim.checkers.clients import Clients
+from center.sim.checkers.copies import Copies
+from center.sim.checkers.emptiness import Emptiness
+from center.sim.checkers.expiry import Expiry
+from center.sim.checkers.forward import Forward
+from center.sim.checkers.history import History
+from center.sim.checkers.leaders import Leaders
+from center.sim.checkers.lineage import Lineage
+from center.sim.checkers.minority import Minority
+from center.sim.checkers.owners import Owners
+from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
+
+SERVICE = "echo.EchoService"
+NONE = (0, 0)
+
+
+def made(
+    stamp: tuple[int, int],
+    *addresses: str,
+    parent: tuple[int, int] = NONE,
+    slots: int = 4,
+    owners: bytes = b"",
+    services: tuple[str, ...] = (SERVICE,),
+) -> MapRecord:
+    """Make a map over some servers, all of whose slots are the first one's."""
+    servers = tuple(ServerEntry(each, (SERVICE,)) for each in addresses)
+    tables: tuple[ServiceTable, ...] = ()
+    if servers:
+        members = tuple(range(len(servers)))
+        tables = (ServiceTable(services, members, owners or bytes(2 * slots)),)
+    held = ClusterMap("id", *stamp, servers, tables, (1, 2, 3))
+    return MapRecord(*stamp, parent, held.encode())
+
+
+def decoded(record: MapRecord) -> ClusterMap:
+    return ClusterMap.decode(record.payload)
+
+
+def history(*records: MapRecord) -> History:
+    known = History()
+    for record in records:
+        known.is_new(record)
+    return known
+
+
+def violated(invariant: str, event: Callable[[], object]) -> str:
+    with pytest.raises(Violation) as caught:
+        event()
+    assert caught.value.invariant == invariant
+    return caught.value.text
+
+
+def test_two_leaders_in_one_epoch() -> None:
+    checker = Leaders()
+    checker.led(1, 11, 5, 0.0)
+    checker.led(2, 22, 6, 0.0)
+    assert "as another process" in violated("I1", lambda: checker.led(2, 22, 5, 1.0))
+    assert "again" in violated("I1", lambda: checker.led(1, 11, 5, 1.0))
+
+
+def test_commit_without_a_quorum_of_copies() -> None:
+    record = made((1, 1), "a:1")
+    known = history(record)
+    checker = Copies(known, 3)
+    known.wrote(1, Record("id", 1, record))
+    assert "durable at [1] only" in violated("I2", lambda: checker.committed(1, record, 0.0))
+    known.wrote(2, Record("id", 1, record))
+    known.wrote(2, Record("id", 2))
+    checker.committed(1, record, 0.0)
+    assert "never had" in violated("I2", lambda: checker.committed(3, record, 0.0))
+
+
+def test_two_maps_of_one_stamp() -> None:
+    record = made((1, 1), "a:1")
+    known = history(record)
+    assert not known.is_new(record)
+    violated("I3", lambda: known.is_new(made((1, 1), "b:1")))
+    known.enter_commit(record)
+    assert known.newest is record
+    assert known.parent_of(record) is None
+
+
+def test_committed_maps_off_the_line() -> None:
+    first, second = made((1, 1), "a:1"), made((1, 2), "a:1", parent=(1, 1))
+    stray, orphan = made((2, 2), "a:1", parent=(1, 1)), made((3, 9), "a:1", parent=(3, 8))
+    checker = Lineage(history(first, second, stray, orphan))
+    checker.committed(1, second, 0.0)
+    checker.committed(1, second, 0.0)
+    checker.committed(2, first, 0.0)
+    assert "not from (1, 2)" in violated("I3", lambda: checker.committed(1, stray, 0.0))
+    assert "nobody made" in violated("I3", lambda: checker.committed(1, orphan, 0.0))
+    side = made((1, 0), "a:1")
+    assert "beside the line" in violated("I3", lambda: checker.committed(1, side, 0.0))
+
+
+def test_whoever_goes_back() -> None:
+    older, newer = made((1, 1), "a:1"), made((1, 2), "a:1", parent=(1, 1))
+    checker = Forward()
+    checker.committed(1, newer, 0.0)
+    violated("I4", lambda: checker.committed(1, older, 0.0))
+    violated("I4", lambda: checker.started(1, (1, 1)))
+    checker.started(1, NONE)
+    checker.wrote(1, Record("id", 5, newer))
+    assert "promised 4 after 5" in violated("I4", lambda: checker.wrote(1, Record("id", 4, newer)))
+    assert "stores (1, 1)" in violated("I4", lambda: checker.wrote(1, Record("id", 5, older)))
+    checker.wiped(1)
+    checker.committed(1, older, 0.0)
+    checker.restored("c", decoded(newer))
+    violated("I4", lambda: checker.held("c", decoded(older), None))
+    checker.restored("c", None)
+    checker.held("c", decoded(older), None)
+
+
+def test_client_with_a_map_of_its_own() -> None:
+    record = made((1, 1), "a:1")
+    known = history(record)
+    checker = Clients(known, SERVICE)
+    part = decoded(record).part(SERVICE)
+    assert "never committed" in violated("I5", lambda: checker.held("c", part, None))
+    known.enter_commit(record)
+    checker.held("c", part, part)
+    other = decoded(made((1, 1), "b:1")).part(SERVICE)
+    assert "another map" in violated("I5", lambda: checker.held("c", None, other))
+
+
+def test_claim_outside_the_lease() -> None:
+    checker = Claims(3, 0.3, overlap_s=0.0)
+    violated("I6", lambda: checker.claimed(1, 1, 0.0, 0.0))
+    checker.pinged(1, 1, 7, 0.0)
+    checker.ponged(1, 2, 1, 7)
+    checker.ponged(1, 3, 1, 99)
+    checker.claimed(1, 1, 0.2, 0.2)
+    violated("I6", lambda: checker.claimed(1, 1, 0.4, 0.4))
+    checker.asked(1, 2, 2, 1.0)
+    checker.promised(1, 2, 2)
+    checker.claimed(1, 2, 1.1, 1.1)
+    violated("I6", lambda: checker.disputed((1, 2), 2.0))
+    checker.started(1, NONE)
+    checker.ponged(1, 2, 1, 7)
+    lenient = Claims(3, 0.3, overlap_s=0.1)
+    lenient.disputed((1, 2), 2.0)
+    violated("I6", lambda: lenient.disputed((1, 2), 2.2))
+    lenient.disputed((1, 2), 9.0)
+
+
+def test_minority_that_does_something() -> None:
+    record = made((1, 1), "a:1")
+    known = history(record)
+    checker = Minority(known, 3, 0.3, 0.5)
+    checker.reached(1, 0, 0.0)
+    checker.led(1, 11, 1, 0.1)
+    checker.claimed(1, 1, 0.2, 0.2)
+    checker.committed(1, record, 0.3)
+    violated("I7", lambda: checker.led(1, 11, 1, 0.6))
+    violated("I7", lambda: checker.claimed(1, 1, 0.6, 0.6))
+    violated("I7", lambda: checker.committed(1, record, 0.6))
+    known.enter_commit(record)
+    checker.committed(1, record, 0.6)
+    checker.reached(1, 1, 0.7)
+    checker.led(1, 11, 1, 9.0)
+
+
+def test_expiry_without_silence() -> None:
+    first, second = made((1, 1), "a:1", "b:1"), made((1, 2), "a:1", parent=(1, 1))
+    checker = Expiry(history(first, second), 3.0)
+    checker.made(1, first, True, 0.0)
+    assert "without a lease" in violated("I7", lambda: checker.made(1, second, False, 9.0))
+    checker.reported("b:1", 1, 8.0)
+    assert "heard" in violated("I7", lambda: checker.made(1, second, True, 9.0))
+    checker.made(1, second, True, 12.0)
+    checker.reported("b:1", 1, 12.0)
+    checker.departed("b:1", goodbye=False)
+    checker.made(1, second, True, 12.1)
+
+
+def test_empty_over_full() -> None:
+    full, empty = made((1, 1), "a:1"), made((1, 2), parent=(1, 1))
+    checker = Emptiness(history(full, empty))
+    checker.committed(1, full, 0.0)
+    violated("I8", lambda: checker.committed(1, empty, 0.0))
+    checker.departed("a:1", goodbye=False)
+    violated("I8", lambda: checker.committed(1, empty, 0.0))
+    checker.departed("a:1", goodbye=True)
+    checker.committed(1, empty, 0.0)
+    checker.held("c", decoded(full), decoded(full))
+    violated("I8", lambda: checker.held("c", decoded(empty), None))
+    checker.restored("c", None)
+    checker.held("c", decoded(empty), None)
+
+
+def test_slots_without_owners() -> None:
+    checker = Owners()
+    checker.made(1, made((1, 1)), True, 0.0)
+    good = made((1, 1), "a:1", "b:1")
+    checker.made(1, good, True, 0.0)
+    other = made((1, 1), "a:1", services=("other.Service",))
+    assert "no table" in violated("I9", lambda: checker.made(1, other, True, 0.0))
+    checker.settled(frozenset({"a:1", "b:1"}), good)
+    checker.settled(frozenset(), good)
+    assert "settled on" in violated("I9", lambda: checker.settled(frozenset({"a:1"}), good))
+
+
+def test_watch_calls_only_who_listens() -> None:
+    leaders = Leaders()
+    watch = Watch((leaders, Checker()))
+    assert len(watch.led) == 1
+    assert watch.wiped == ()
+    assert len(Violation("I1", "x").__reduce__()) == 2
+
+
+def test_checkers_ignore_what_does_not_concern_them() -> None:
+    plain = Checker()
+    record = made((1, 1), "a:1")
+    plain.started(1, NONE)
+    plain.wrote(1, Record())
+    plain.wiped(1)
+    plain.led(1, 1, 1, 0.0)
+    plain.made(1, record, True, 0.0)
+    plain.committed(1, record, 0.0)
+    plain.ended()
