@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import socket
 import threading
@@ -45,32 +46,50 @@ def test_a_unix_socket_refuses_once_its_file_is_gone(tmp_path: Path) -> None:
     assert dial(parse_endpoint(f"unix://{path}")) is DialOutcome.REFUSED
 
 
+class HangingUp:
+    """Accepts, and hangs up at once, `times` times; then it listens no more."""
+
+    def __init__(self, times: int) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(5.0)
+        self.endpoint = Endpoint("127.0.0.1", self._server.getsockname()[1])
+        self._times = times
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            for _ in range(self._times):
+                self._server.accept()[0].close()
+            self._server.close()
+
+    def __enter__(self) -> HangingUp:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)  # ends an accept
+        self._thread.join()
+        self._server.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a dial wait for its end for as long as a busy machine may need."""
+    monkeypatch.setattr(dials, "HOLD_S", 5.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_port_that_hangs_up_and_then_refuses_is_dead() -> None:
     """So does a killed process whose listening socket closes after its connections."""
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def die() -> None:
-        server.accept()[0].close()
-        server.close()
-
-    dying = threading.Thread(target=die)
-    dying.start()
-    outcome = dial(Endpoint("127.0.0.1", server.getsockname()[1]))
-    dying.join()
-    assert outcome is DialOutcome.REFUSED
+    with HangingUp(1) as dying:
+        assert dial(dying.endpoint) is DialOutcome.REFUSED
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_port_that_always_hangs_up_is_alive() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def hang_up() -> None:
-            for _ in range(dials.TRIES_MAX):
-                server.accept()[0].close()
-
-        busy = threading.Thread(target=hang_up)
-        busy.start()
-        assert dial(Endpoint("127.0.0.1", server.getsockname()[1])) is DialOutcome.ACCEPTED
-        busy.join()
+    with HangingUp(dials.TRIES_MAX) as busy:
+        assert dial(busy.endpoint) is DialOutcome.ACCEPTED
 
 
 def test_a_port_that_does_not_answer_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
