@@ -99,7 +99,7 @@ class CallFuture:
                 return
             try:
                 callback(self)
-            except Exception:
+            except BaseException:  # sys.exit() in it must not end the loop of all clients
                 log.exception("callback of a call failed callback=%r", callback)
 
     def _wait(self, timeout_s: float | None) -> None:

@@ -7,6 +7,7 @@ own thread.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -29,6 +30,8 @@ _LAST_ROUNDS_MAX = 100
 """Rounds of posted jobs that a stopping loop still runs, each posted by the one before."""
 
 _loop_threads: set[int] = set()
+# the loops stay in the parent, and threads of the child may get their numbers
+os.register_at_fork(after_in_child=_loop_threads.clear)
 
 
 def on_any_loop() -> bool:
@@ -212,7 +215,7 @@ class EventLoop:
                     owner.on_readable()
                 if mask & WRITE and watched.get(fd) is owner:
                     owner.on_writable()
-            except Exception:
+            except BaseException:  # sys.exit() in a callback must not end everybody's loop
                 log.exception("loop callback failed loop=%s owner=%r", self.name, owner)
         if self._jobs:
             self._run_jobs(min(len(self._jobs), _JOBS_PER_TURN_MAX))
@@ -239,7 +242,7 @@ class EventLoop:
     def _guarded(self, callback: Callable[[], object]) -> None:
         try:
             callback()
-        except Exception:
+        except BaseException:
             log.exception("loop callback failed loop=%s callback=%r", self.name, callback)
 
     def _begin_stop(self) -> None:

@@ -24,7 +24,7 @@ def run_hook(hook: Callable[[], object]) -> None:
     """Run what a handler left to be run; its failure is logged and nobody else's."""
     try:
         hook()
-    except Exception:
+    except BaseException:  # sys.exit() in it must not end its loop
         log.exception("hook of a call failed hook=%r", hook)
 
 

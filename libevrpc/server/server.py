@@ -19,7 +19,7 @@ from libevrpc.core.conn_timers import TimerLimits
 from libevrpc.core.endpoints import Endpoint, format_address, parse_endpoint
 from libevrpc.core.prpc import WireLimits
 from libevrpc.errors import ConfigError, UsageError
-from libevrpc.loop.eventloop import EventLoop
+from libevrpc.loop.eventloop import EventLoop, on_any_loop
 from libevrpc.loop.listener import bind_endpoint
 from libevrpc.server.dispatch import Dispatcher
 from libevrpc.server.internal import Offer, internal_entries, signatures_of
@@ -106,6 +106,7 @@ class RpcServer:
         self._presence: Presence | None = None
         self._addresses: tuple[str, ...] = ()
         self._hurry = threading.Event()
+        self._stopping = False
         self._stopped = threading.Event()
 
     # -- services -----------------------------------------------------------------------
@@ -250,12 +251,26 @@ class RpcServer:
         Args:
             drain_s: how long running calls may take; the setting if None. Those still
                 running then are cancelled.
+
+        Raises:
+            UsageError: called on a loop thread, which would have to wait for itself.
         """
-        if self._stopped.is_set() or self._dispatcher is None:
+        if on_any_loop():
+            raise UsageError("stop() waits for the loops: call it on another thread")
+        with self._change_lock:
+            dispatcher, self._dispatcher = self._dispatcher, None
+            under_way, self._stopping = self._stopping, True
+        if dispatcher is not None:
+            try:
+                self._stop(dispatcher, self.settings.drain_s if drain_s is None else drain_s)
+            finally:
+                self._stopped.set()
+        elif under_way:  # by another thread
+            self._stopped.wait()
+        else:
             self._stopped.set()
-            return
-        dispatcher, self._dispatcher = self._dispatcher, None
-        drain_s = self.settings.drain_s if drain_s is None else drain_s
+
+    def _stop(self, dispatcher: Dispatcher, drain_s: float) -> None:
         if self._presence is not None:
             self._presence.withdraw()
         dispatcher.stop(_JOIN_S)
@@ -268,8 +283,7 @@ class RpcServer:
             linger.wait_any(shard.leave(), self._hurry)
         for shard in self._shards:
             shard.finish(_JOIN_S)
-        self._pool.stop(_JOIN_S)
-        self._stopped.set()
+        self._pool.stop(0.0 if self._hurry.is_set() else _JOIN_S)
         log.info("stopped")
 
     def run(self) -> None:

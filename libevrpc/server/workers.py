@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
+from libevrpc.clock import monotonic_s
 from libevrpc.server.calls import ServerCall
 from libevrpc.server.execute import execute
 
@@ -95,15 +96,22 @@ class WorkerPool:
         self._open(gate)
 
     def stop(self, timeout_s: float | None = None) -> None:
-        """Let the threads finish what is queued, then end. Any number of times."""
+        """Let the threads finish what is queued, then end. Any number of times.
+
+        Returns after `timeout_s` at the latest: a handler that does not return keeps its
+        thread, which ends with the process.
+        """
         with self._lock:
             self._stopping = True
             idle, self._idle = self._idle, []
             threads = list(self._threads)
         for gate in idle:
             gate.release()
+        until_s = None if timeout_s is None else monotonic_s() + timeout_s
         for thread in threads:
-            thread.join(timeout_s)
+            if thread is threading.current_thread():
+                continue  # a handler stops its own server
+            thread.join(None if until_s is None else max(0.0, until_s - monotonic_s()))
 
     def _next_gate(self) -> threading.Lock | None:
         """Choose whom to wake, None for nobody. Under the lock."""
@@ -113,15 +121,23 @@ class WorkerPool:
             self._searching = True
             return self._idle.pop()
         if len(self._threads) < self._size:
-            self._searching = True
-            gate = threading.Lock()
-            number = len(self._threads)
-            thread = threading.Thread(
-                target=self._work, args=(gate,), name=f"libevrpc-work-{number}", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+            self._start_thread()
         return None
+
+    def _start_thread(self) -> None:
+        gate = threading.Lock()
+        number = len(self._threads)
+        thread = threading.Thread(
+            target=self._work, args=(gate,), name=f"libevrpc-work-{number}", daemon=True
+        )
+        self._searching = True
+        try:
+            thread.start()
+        except RuntimeError as exc:  # the system has no more; the next kick tries again
+            self._searching = False
+            log.error("worker %d cannot be started: %s", number, exc)
+            return
+        self._threads.append(thread)
 
     @staticmethod
     def _open(gate: threading.Lock | None) -> None:

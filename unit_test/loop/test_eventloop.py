@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from libevrpc.loop import eventloop as eventloop_module
 from libevrpc.loop import poller as poller_module
 from libevrpc.loop.eventloop import EventLoop, on_any_loop
 from libevrpc.loop.poller import READ, WRITE, EpollPoller, Poller, SelectorPoller, new_poller
@@ -196,3 +198,37 @@ def test_systems_without_epoll_get_a_selector(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(other, EpollPoller)
     other.close()
     assert os.getpid()
+
+
+def test_callbacks_that_exit_do_not_end_the_loop(
+    loop: EventLoop, socket_pair: tuple[socket.socket, socket.socket]
+) -> None:
+    left, right = socket_pair
+
+    class Exits:
+        """Is told of bytes and leaves."""
+
+        def on_readable(self) -> None:
+            loop.unwatch(left.fileno())
+            sys.exit(3)
+
+        def on_writable(self) -> None:
+            raise AssertionError("not asked for")
+
+    done = threading.Event()
+    loop.post(sys.exit)
+    loop.post(lambda: loop.watch(left.fileno(), READ, Exits()))
+    right.send(b"x")
+    loop.post(lambda: loop.call_at(loop.now_s + 0.01, sys.exit))
+    loop.post(lambda: loop.call_at(loop.now_s + 0.02, done.set))
+    assert done.wait(WAIT_S)
+
+
+def test_threads_of_a_forked_child_are_no_loops(loop: EventLoop) -> None:
+    told = threading.Event()
+    loop.post(lambda: on_any_loop() and told.set())
+    assert told.wait(WAIT_S)
+    child = os.fork()
+    if not child:  # a thread of the child may get the number that the loop has in the parent
+        os._exit(1 if eventloop_module._loop_threads else 0)  # noqa: SLF001
+    assert os.waitpid(child, 0)[1] == 0

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +13,7 @@ import pytest
 from libevrpc import ConfigError, Deferred, RpcError, RpcServer, ServerController, UsageError
 from libevrpc.core.hello import HELLO_FIELD
 from libevrpc.core.prpc_encode import encode_request
-from unit_test.fix_rpc import ECHO, WAIT_S, EchoHandler, Foo, Serving, body, request, wait_until
+from unit_test.fix_rpc import ECHO, WAIT_S, EchoHandler, Foo, Serving, body, wait_until
 
 pytestmark = pytest.mark.live
 NAME = "echo.EchoService.Echo"
@@ -316,114 +313,3 @@ def test_handlers_are_checked_when_added() -> None:
         server.add_object(object())
     with pytest.raises(UsageError, match="needs a service name"):
         server.add_object(Foo(), name="")
-
-
-def test_stop_lets_calls_finish_and_refuses_new_ones(serve: Callable[..., Serving]) -> None:
-    serving = serve()
-    raw = serving.raw()
-    raw.call(NAME, body("hold"), 1)
-    assert serving.handler.entered.wait(WAIT_S)
-    stopper = threading.Thread(target=serving.server.stop)
-    stopper.start()
-
-    def refused() -> bool:
-        raw.call(NAME, body("new"), 2)
-        return raw.reply().error_code == 2003
-
-    wait_until(refused)
-    serving.handler.release.set()
-    assert raw.reply().correlation_id == 1
-    assert serving.server.wait(WAIT_S)
-    stopper.join(WAIT_S)
-    assert raw.closed()
-
-
-def test_stop_cancels_what_outlasts_the_drain(serve: Callable[..., Serving]) -> None:
-    serving = serve()
-    raw = serving.raw()
-    raw.call(NAME, body("until cancelled"), 1)
-    assert serving.handler.entered.wait(WAIT_S)
-    serving.server.stop(0.05)
-    assert serving.handler.cancelled.wait(WAIT_S)
-
-
-def test_rolling_restart_loses_no_call(serve: Callable[..., Serving]) -> None:
-    servers = [serve() for _ in range(3)]
-    client = servers[0].client("list://" + ",".join(each.address for each in servers))
-    echo = client.stub(ECHO).Echo
-    stopping = threading.Event()
-    counts = [0] * 4
-    failures: list[BaseException] = []
-
-    def load(worker: int) -> None:
-        while not stopping.is_set():
-            try:
-                assert echo(request(str(worker)), idempotent=False).response == str(worker)
-                counts[worker] += 1
-            except RpcError as exc:
-                failures.append(exc)
-
-    threads = [threading.Thread(target=load, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for serving in servers[1:]:
-        before = sum(counts)
-        wait_until(lambda before=before: sum(counts) > before + 200)
-        serving.server.stop()
-    before = sum(counts)
-    wait_until(lambda: sum(counts) > before + 200)
-    stopping.set()
-    for thread in threads:
-        thread.join(WAIT_S)
-    assert failures == []
-
-
-PROGRAM = """
-import sys, threading
-from libevrpc import RpcServer
-class Slow:
-    def work(self, seconds):
-        threading.Event().wait(seconds)
-        return "done"
-server = RpcServer("127.0.0.1:0", drain_s=30)
-server.add_object(Slow())
-server.start()
-print("listening on", server.address, flush=True)
-server.run()
-print("stopped", flush=True)
-"""
-
-
-@pytest.mark.parametrize("signals", [1, 2])
-def test_sigterm_drains_and_a_second_one_hurries(signals: int) -> None:
-    from libevrpc import RpcClient
-
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        address = process.stdout.readline().split()[-1]
-        with RpcClient(address, retries_max=0) as client:
-            assert client.call("Slow.work", 0) == "done"
-            seconds = 0.3 if signals == 1 else 20
-            future = client.future("Slow.work", seconds, timeout_s=30)
-            client.call("Slow.work", 0)
-            process.send_signal(signal.SIGTERM)
-
-            def refused() -> bool:
-                try:
-                    client.call("Slow.work", 0, timeout_s=1.0)
-                except RpcError:
-                    return True
-                return False
-
-            wait_until(refused)
-            if signals == 2:
-                process.send_signal(signal.SIGTERM)
-                assert isinstance(future.exception(WAIT_S), RpcError)
-            else:
-                assert future.result(WAIT_S) == "done"
-            if signals == 1:
-                assert process.stdout.readline() == "stopped\n"
-            else:
-                process.kill()

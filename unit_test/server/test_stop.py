@@ -1,0 +1,217 @@
+"""How a server ends: drained, hurried, by signals, by its own handlers, one after the other."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from libevrpc import RpcClient, RpcError, RpcServer, UsageError
+from libevrpc.clock import monotonic_s
+from libevrpc.server import server as server_module
+from unit_test.fix_rpc import ECHO, WAIT_S, Serving, body, request, wait_until
+
+pytestmark = pytest.mark.live
+NAME = "echo.EchoService.Echo"
+
+
+def test_stop_lets_calls_finish_and_refuses_new_ones(serve: Callable[..., Serving]) -> None:
+    serving = serve()
+    raw = serving.raw()
+    raw.call(NAME, body("hold"), 1)
+    assert serving.handler.entered.wait(WAIT_S)
+    stopper = threading.Thread(target=serving.server.stop)
+    stopper.start()
+
+    def refused() -> bool:
+        raw.call(NAME, body("new"), 2)
+        return raw.reply().error_code == 2003
+
+    wait_until(refused)
+    serving.handler.release.set()
+    assert raw.reply().correlation_id == 1
+    assert serving.server.wait(WAIT_S)
+    stopper.join(WAIT_S)
+    assert raw.closed()
+
+
+def test_two_threads_may_stop_a_server_and_both_wait(serve: Callable[..., Serving]) -> None:
+    serving = serve()
+    future = serving.echo().future(request("hold"))
+    assert serving.handler.entered.wait(WAIT_S)
+    stoppers = [threading.Thread(target=serving.server.stop) for _ in range(2)]
+    for stopper in stoppers:
+        stopper.start()
+    wait_until(lambda: any(shard.stopping for shard in serving.server._shards))  # noqa: SLF001
+    assert not serving.server.wait(0.05)
+    assert all(stopper.is_alive() for stopper in stoppers)
+    serving.handler.release.set()
+    assert future.result(WAIT_S).response == "hold"
+    for stopper in stoppers:
+        stopper.join(WAIT_S)
+        assert not stopper.is_alive()
+    assert serving.server.wait(0.0)
+
+
+def test_handlers_may_stop_their_server_but_no_loop_can() -> None:
+    server = RpcServer("127.0.0.1:0", threads=1)
+    outcomes: list[str] = []
+
+    class Ender:
+        """Stops the server it is served by."""
+
+        def end(self) -> None:
+            server.stop(0.0)
+
+        def end_inline(self) -> None:
+            try:
+                server.stop(0.0)
+            except UsageError as exc:
+                outcomes.append(str(exc))
+
+    server.add_object(Ender(), inline=["end_inline"])
+    server.start()
+    with RpcClient(server.address, retries_max=0) as client:
+        client.call("Ender.end_inline")
+        assert outcomes == ["stop() waits for the loops: call it on another thread"]
+        client.oneway("Ender.end")
+        assert server.wait(WAIT_S)
+    server.stop()
+
+
+def test_stuck_handlers_hold_up_a_stop_once_not_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_JOIN_S", 0.2)
+    serving = Serving(workers=8)
+    echo = serving.echo(retries_max=0)
+    futures = [echo.future(request("hold")) for _ in range(8)]
+    wait_until(lambda: len(serving.handler.calls) == 8)
+    started_s = monotonic_s()
+    serving.server.stop(0.0)
+    assert monotonic_s() - started_s < 0.9
+    assert all(isinstance(future.exception(WAIT_S), RpcError) for future in futures)
+    serving.close()
+
+
+def test_worker_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, serving: Serving
+) -> None:
+    start = threading.Thread.start
+    faults = [1, 2]
+
+    def scarce(thread: threading.Thread) -> None:
+        if faults and thread.name.startswith("libevrpc-work"):
+            faults.pop()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    assert serving.client().call("Foo.Sum", 1, 2) == 3
+    assert "worker 0 cannot be started" in caplog.text
+    assert serving.server.statistics().worker_threads == 1
+
+
+def test_stop_cancels_what_outlasts_the_drain(serve: Callable[..., Serving]) -> None:
+    serving = serve()
+    raw = serving.raw()
+    raw.call(NAME, body("until cancelled"), 1)
+    assert serving.handler.entered.wait(WAIT_S)
+    serving.server.stop(0.05)
+    assert serving.handler.cancelled.wait(WAIT_S)
+
+
+@pytest.mark.parametrize("kind", ["waiting", "futures"])
+def test_rolling_restart_loses_no_call(serve: Callable[..., Serving], kind: str) -> None:
+    servings = [serve(), serve(), serve(inline=True)]
+    client = servings[0].client("list://" + ",".join(each.address for each in servings))
+    echo = client.stub(ECHO).Echo
+    ended = threading.Event()
+    counts = [0] * 4
+    failures: list[BaseException] = []
+
+    def load(worker: int) -> None:
+        text = str(worker)
+        while not ended.is_set():
+            try:
+                if kind == "waiting":
+                    assert echo(request(text), idempotent=False).response == text
+                    counts[worker] += 1
+                    continue
+                futures = [echo.future(request(text), idempotent=False) for _ in range(8)]
+                for future in futures:
+                    assert future.result(WAIT_S).response == text
+                    counts[worker] += 1
+            except RpcError as exc:
+                failures.append(exc)
+
+    def more_calls() -> None:
+        before = sum(counts)
+        wait_until(lambda: sum(counts) > before + 200)
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    again: list[RpcServer] = []
+    for serving in servings:
+        more_calls()
+        serving.server.stop()
+        again.append(RpcServer(serving.address))
+        again[-1].add_service(serving.handler, ECHO)
+        again[-1].start()
+        wait_until(lambda: again[-1].statistics().calls)
+    ended.set()
+    for thread in threads:
+        thread.join(WAIT_S)
+    for server in again:
+        server.stop()
+    assert failures == []
+
+
+PROGRAM = """
+import sys, threading
+from libevrpc import RpcServer
+class Slow:
+    def work(self, seconds):
+        threading.Event().wait(seconds)
+        return "done"
+server = RpcServer("127.0.0.1:0", drain_s=30)
+server.add_object(Slow())
+server.start()
+print("listening on", server.address, flush=True)
+server.run()
+print("stopped", flush=True)
+"""
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_sigterm_drains_and_a_second_one_hurries(signals: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[-1]
+        with RpcClient(address, retries_max=0) as client:
+            assert client.call("Slow.work", 0) == "done"
+            seconds = 0.3 if signals == 1 else 20
+            future = client.future("Slow.work", seconds, timeout_s=30)
+            client.call("Slow.work", 0)
+            process.send_signal(signal.SIGTERM)
+
+            def refused() -> bool:
+                try:
+                    client.call("Slow.work", 0, timeout_s=1.0)
+                except RpcError:
+                    return True
+                return False
+
+            wait_until(refused)
+            if signals == 2:
+                process.send_signal(signal.SIGTERM)
+                assert isinstance(future.exception(WAIT_S), RpcError)
+            else:
+                assert future.result(WAIT_S) == "done"
+        assert process.stdout.readline() == "stopped\n"
+        assert process.wait(WAIT_S) == 0
