@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from libevrpc.core.endpoints import parse_endpoint
+from libevrpc.errors import ConfigError
 from libevrpc.loop.eventloop import EventLoop
 from libevrpc.loop.listener import Listener, bind_endpoint
 from libevrpc.loop.transport import Transport
@@ -246,3 +247,9 @@ def test_listener_rests_when_the_process_is_out_of_descriptors(
     for each in accepted:
         each.close()
     loop.stop(WAIT_S)
+
+
+def test_names_that_cannot_be_listened_on_are_refused() -> None:
+    for text in ("no-such-host.invalid:0", "unix:///no/such/folder/s.sock"):
+        with pytest.raises(ConfigError, match="cannot listen on"):
+            bind_endpoint(parse_endpoint(text, listening=True))

@@ -207,3 +207,17 @@ def test_one_way_calls_are_run_and_not_answered(serving: Serving) -> None:
     raw.call(ECHO, body("asked"), 3)
     assert raw.reply().correlation_id == 3
     wait_until(lambda: sorted(serving.handler.calls) == ["asked", "told"])
+
+
+def test_frames_that_are_no_request_cost_only_themselves(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    from libevrpc.core.prpc_encode import encode_reply
+
+    raw = serving.raw()
+    raw.send(encode_reply(9, b"to a server"))
+    assert error(raw)[0] == 1001
+    raw.send(b"PRPC" + (1).to_bytes(4, "big") + (5).to_bytes(4, "big") + b"x")
+    raw.call(ECHO, body("still here"))
+    assert raw.reply().payload == body("still here")
+    assert "frame dropped" in caplog.text
