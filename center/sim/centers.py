@@ -56,6 +56,8 @@ class CenterHost:
         front: what servers and clients are told from.
         desk: who answers them.
         doomed: crashes that wait for a protocol step.
+        epoch: of its last leadership.
+        died_s: when its process ended last.
         dial: told to try a server's port.
     """
 
@@ -77,6 +79,7 @@ class CenterHost:
         self._inbox: list[tuple[Callable[..., object], tuple[Any, ...]]] | None = None
         self._tick_s = NEVER_S
         self.epoch = 0
+        self.died_s = -NEVER_S
 
     # The process ----------------------------------------------------------------------------
 
@@ -121,6 +124,7 @@ class CenterHost:
     def die(self, *, lands: bool) -> None:
         """End the process; what is being written then is on the disk if `lands`."""
         self.node = None
+        self.died_s = self._stage.now_s
         self._inbox = None
         self.doomed.clear()
         self._stage.leading.pop(self.id, None)

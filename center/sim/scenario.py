@@ -28,7 +28,7 @@ from center.sim.faults import (
 )
 from center.sim.network import CALM, Weather
 
-__all__ = ["Hints", "Scenario", "drawn"]
+__all__ = ["QUICK_S", "Hints", "Scenario", "drawn"]
 
 CENTERS = (1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7)
 """Numbers of centers, as often as they are drawn: small clusters run fast and break as well."""

@@ -21,7 +21,7 @@ from center.sim.faults import (
     ServerLeave,
     StepCrash,
 )
-from center.sim.scenario import Hints
+from center.sim.scenario import QUICK_S, Hints
 
 __all__ = ["Storm"]
 
@@ -164,8 +164,12 @@ class Storm:
             if host.paused:
                 host.resume()
         cluster.links.healed(pairs)
-        for center in cluster.centers:
-            cluster.start(center)
+        for center, host in cluster.centers.items():
+            self._agenda.at(host.died_s + self._rest_s(), cluster.start, center)
         for end in (*cluster.servers.values(), *cluster.clients.values()):
             end.start()
         cluster.watch_reach()
+
+    def _rest_s(self) -> float:
+        """Return how long a center stays down at least."""
+        return 0.0 if self._cluster.stage.scenario.may_overlap else QUICK_S

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from center.core.ballot import NO_STAMP, Stamp
 from center.core.quorum import majority
-from center.core.record import MapRecord
+from center.core.record import MapRecord, Record
 from center.sim.checkers.base import Checker, Violation
 from center.sim.checkers.history import History
 
@@ -11,11 +12,20 @@ __all__ = ["Copies"]
 
 
 class Copies(Checker):
-    """A map is served only where it is durable, and only if a quorum has it on its disks."""
+    """A map is served only if a quorum has it on its disks, the server itself it or a newer."""
 
     def __init__(self, history: History, centers: int) -> None:
         self._history = history
         self._quorum = majority(centers)
+        self._durable: dict[int, Stamp] = {}
+
+    def wrote(self, center: int, record: Record) -> None:
+        """Note what is on a disk."""
+        self._durable[center] = record.stamp
+
+    def wiped(self, center: int) -> None:
+        """Forget what was on a disk."""
+        self._durable.pop(center, None)
 
     def committed(self, center: int, record: MapRecord, now_s: float) -> None:
         """Count the copies."""
@@ -23,6 +33,6 @@ class Copies(Checker):
         if len(holders) < self._quorum:
             text = f"center {center} serves {record.stamp}, durable at {sorted(holders)} only"
             raise Violation("I2", text)
-        if center not in holders:
-            text = f"center {center} serves {record.stamp}, which it never had on its disk"
+        if self._durable.get(center, NO_STAMP) < record.stamp:
+            text = f"center {center} serves {record.stamp}, which is not on its disk"
             raise Violation("I2", text)

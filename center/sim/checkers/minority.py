@@ -13,13 +13,23 @@ __all__ = ["Minority"]
 class Minority(Checker):
     """A center cut off from a quorum neither claims, nor becomes leader, nor commits.
 
-    `grace_s` is how long answers that were under way at the cut may still have effects.
+    `grace_s` is how long answers that were under way at the cut may still have effects;
+    promises given before it may make a leader without a lease for another `handshake_s`.
     """
 
-    def __init__(self, history: History, centers: int, lease_s: float, grace_s: float) -> None:
+    def __init__(
+        self,
+        history: History,
+        centers: int,
+        *,
+        lease_s: float,
+        handshake_s: float,
+        grace_s: float,
+    ) -> None:
         self._history = history
         self._quorum = majority(centers)
         self._lease_s = lease_s
+        self._handshake_s = handshake_s
         self._grace_s = grace_s
         self._weak_s: dict[int, float] = {}
 
@@ -35,7 +45,7 @@ class Minority(Checker):
 
     def led(self, center: int, incarnation: int, epoch: int, now_s: float) -> None:
         """Refuse a leader that has had no quorum for long."""
-        if self._weak_for_s(center, now_s) > self._grace_s:
+        if self._weak_for_s(center, now_s) > self._grace_s + self._handshake_s:
             raise Violation("I7", f"center {center} leads in epoch {epoch} from a minority")
 
     def claimed(self, center: int, epoch: int, local_s: float, now_s: float) -> None:
