@@ -1,0 +1,64 @@
+"""From options and files to a center that may start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from center.opening import is_local, is_loopback, open_center
+from libevrpc.errors import ConfigError
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    path = tmp_path / "centers_list"
+    path.write_text("1 127.0.0.1 8898 8899\n2 192.0.2.7 8898 8899\n")
+    return path
+
+
+def test_state_lies_in_the_users_folder_unless_configured(
+    tmp_path: Path, listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {"security": "none"}
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    opening = open_center(1, listed, settings=free)
+    assert opening.folder == tmp_path / "state" / "libevrpc" / "center-1"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    opening = open_center(2, listed, settings=free)
+    assert opening.folder == tmp_path / ".local" / "state" / "libevrpc" / "center-2"
+    opening = open_center(1, listed, settings={**free, "data_dir": str(tmp_path / "own")})
+    assert opening.folder == tmp_path / "own"
+    assert any("both are needed" in warning for warning in opening.warnings)
+
+
+def test_the_list_is_looked_for_where_the_program_stands(
+    tmp_path: Path, listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    opening = open_center(settings={"security": "none"})
+    assert (opening.id, len(opening.centers.centers)) == (1, 2)
+
+
+def test_nothing_is_open_beyond_this_machine_by_accident(listed: Path) -> None:
+    with pytest.raises(ConfigError, match=r"centers_list:2: 192.0.2.7 is beyond this machine"):
+        open_center(1, listed)
+    listed.write_text("1 127.0.0.1 8898 8899\n")
+    for key in ("peer_bind", "client_bind"):
+        with pytest.raises(ConfigError, match=f"{key} = ::: reachable"):
+            open_center(1, listed, settings={key: "::"})
+    assert open_center(1, listed, settings={"peer_bind": "127.0.0.2"}).id == 1
+
+
+def test_a_host_is_local_by_address_or_name() -> None:
+    assert is_local("127.0.0.1")
+    assert is_local("127.0.0.9")
+    assert is_local("localhost")
+    assert not is_local("192.0.2.7")
+    assert not is_local("no-such-host.invalid")
+
+
+def test_loopback_is_told_from_the_rest() -> None:
+    assert all(is_loopback(host) for host in ("localhost", "127.0.0.5", "::1"))
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "example.com", "192.0.2.7"))
