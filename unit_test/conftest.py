@@ -5,4 +5,5 @@ pytest_plugins = [
     "unit_test.fix_leak",
     "unit_test.fix_net",
     "unit_test.fix_rpc",
+    "unit_test.fix_channel",  # uses fix_rpc
 ]

@@ -29,6 +29,7 @@ class Channel:
     __slots__ = (
         "_connection",
         "_dialling_lock",
+        "_left",
         "_loop",
         "_on_down",
         "_options",
@@ -50,6 +51,7 @@ class Channel:
         self._options = options
         self._times = times
         self._connection: Connection | None = None
+        self._left: dict[Connection, None] = {}
         self._dialling_lock = threading.Lock()
 
     def connection(self) -> Connection:
@@ -67,15 +69,24 @@ class Channel:
         """End the connection; calls in flight fail. The channel may be used again."""
         with self._dialling_lock:
             connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close(text)
+        for each in (connection, *self._left):
+            if each is not None:
+                each.close(text)
 
     def retire(self) -> None:
         """Start no call on the connection any more; it ends with the last one in flight."""
         with self._dialling_lock:
-            connection, self._connection = self._connection, None
+            connection = self._connection
+            if connection is not None:
+                self._leave(connection)
+            self._connection = None
         if connection is not None:
             connection.retire()
+
+    @property
+    def ended(self) -> bool:
+        """True when there is no connection, not even one that ends with its last call."""
+        return self._connection is None and not self._left
 
     def _dial(self) -> Connection:
         connection = Connection(self.endpoint.address, self._loop, self._options, self._forget)
@@ -94,5 +105,17 @@ class Channel:
         """Drop a connection that takes no more calls, unless another has replaced it."""
         if self._connection is connection:
             self._connection = None
+        if connection.down is None:
+            self._leave(connection)
+        else:
+            self._left.pop(connection, None)
+            if connection.going_away:
+                return  # told before, or our own wish
         if self._on_down is not None:
             self._on_down()
+
+    def _leave(self, connection: Connection) -> None:
+        """Keep a connection that takes no more calls until its last one is done."""
+        self._left[connection] = None
+        if connection.down is not None:  # it ended meanwhile, on another thread
+            self._left.pop(connection, None)

@@ -22,13 +22,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from libevrpc.channel.call import CallFailure, ClientCall
+from libevrpc.channel.options import ConnectionOptions
+from libevrpc.channel.private import cancel_frame, ping_frame
 from libevrpc.channel.upkeep import FutureDeadlines, Upkeep
-from libevrpc.core.hello import GOAWAY_FIELD, INTERNAL_SERVICE, PING_ID, read_hello
-from libevrpc.core.prpc import Broken, PrpcDecoder, Reply, WireLimits
-from libevrpc.core.prpc_encode import RequestEncoder
+from libevrpc.core.hello import GOAWAY_FIELD, read_hello
+from libevrpc.core.prpc import Broken, PrpcDecoder, Reply
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
 from libevrpc.loop.transport import Transport
@@ -37,17 +37,6 @@ __all__ = ["Connection", "ConnectionOptions"]
 
 _STALE_AFTER_S = 0.001
 """A connection that was read this recently is not probed before a request is sent."""
-_PING = RequestEncoder(INTERNAL_SERVICE, "Ping")
-_CANCEL = RequestEncoder(INTERNAL_SERVICE, "Cancel")
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionOptions:
-    """Limits of one connection; see `ClientSettings` for the meaning of each."""
-
-    limits: WireLimits
-    calls_max: int
-    unsent_bytes_max: int
 
 
 class Connection:
@@ -59,7 +48,7 @@ class Connection:
         peer: address for messages.
         loop: the background loop.
         options: limits.
-        on_down: told once, on any thread, when no further call may be started here.
+        on_down: told on any thread when the server is going away, and at the end.
 
     Attributes:
         greet: the next request should carry the hello.
@@ -158,11 +147,9 @@ class Connection:
             return False
         call.failure = CallFailure(Errno.CANCELLED, "cancelled by the caller", sent=True)
         self._finish(call)
+        self._end_if_left()
         if self._upkeep.greeted:  # only a peer of ours understands
-            from libevrpc.gen.internal_pb2 import CancelRequest
-
-            body = CancelRequest(correlation_id=call.correlation_id).SerializeToString()
-            self._send(None, _CANCEL.encode(self.next_id(), body, timeout_ms=1000))
+            self._send(None, cancel_frame(self.next_id(), call.correlation_id))
         return True
 
     def close(self, text: str) -> None:
@@ -172,8 +159,7 @@ class Connection:
     def retire(self) -> None:
         """Take no further calls, end with the last one in flight. Any thread."""
         self.going_away = True
-        if not self._pending:
-            self.close("not used any more")
+        self._end_if_left()
 
     # -- called by the connecting thread ------------------------------------------------
 
@@ -192,21 +178,25 @@ class Connection:
     def _launch(self, call: ClientCall, frame: bytes) -> bool:
         """Register and send; False: the call failed, and says why."""
         if len(self._pending) >= self._options.calls_max:
-            call.failure = CallFailure(
-                Errno.LIMIT,
-                f"{self._options.calls_max} calls are in flight to {self.peer} already",
-                sent=False,
-            )
-            call.done = True
-            return False
-        self._pending[call.correlation_id] = call
-        if self.down is None and self._send(call, frame):
-            return True
-        if self._pending.pop(call.correlation_id, None) is None:
-            return True  # the connection went down meanwhile, and whoever noticed fails the call
-        call.failure = self._refusal()
+            text = f"{self._options.calls_max} calls are in flight to {self.peer} already"
+            call.failure = CallFailure(Errno.LIMIT, text, sent=False)
+        else:
+            # whoever sees to a connection that takes no more calls sets `going_away` first and
+            # looks for calls then; registering first and looking then, one of us sees the other
+            self._pending[call.correlation_id] = call
+            if self.down is None and not self.going_away and self._send(call, frame):
+                return True
+            if self._pending.pop(call.correlation_id, None) is None:
+                return True  # it went down meanwhile, and whoever noticed fails the call
+            call.failure = self._refusal()
+            self._end_if_left()
+        self._unsaid()
         call.done = True
         return False
+
+    def _unsaid(self) -> None:
+        """Have the hello said by another request: one that may have held it was not sent."""
+        self.greet = not self._upkeep.greeted
 
     def _send(self, call: ClientCall | None, frame: bytes) -> bool:
         transport = self._transport
@@ -224,12 +214,13 @@ class Connection:
         """Say why nothing could be sent just now."""
         if self.down is not None:
             return CallFailure(self.down.errno, self.down.text, sent=False)
+        if self.going_away:
+            return CallFailure(Errno.STOPPING, f"{self.peer} takes no more calls", sent=False)
         transport = self._transport
         if transport is not None and transport.closed:
             return CallFailure(Errno.FAILED_SOCKET, f"{self.peer} broke off", sent=False)
-        return CallFailure(
-            Errno.OVERCROWDED, f"too much is waiting to be sent to {self.peer}", sent=False
-        )
+        text = f"too much is waiting to be sent to {self.peer}"
+        return CallFailure(Errno.OVERCROWDED, text, sent=False)
 
     # -- reading: baton holder ----------------------------------------------------------
 
@@ -246,13 +237,21 @@ class Connection:
                 if self._poll.poll(int(wait_s * 1000.0) + 1):
                     self._read_once(transport)
         finally:
+            if not call.done:  # interrupted from outside, by Ctrl-C for one
+                self._pending.pop(call.correlation_id, None)
             self._pass_baton()
 
     def _follow(self, call: ClientCall) -> None:
         """Sleep until done, promoted or out of time."""
         gate = call.gate
         assert gate is not None
-        in_time = gate.acquire(timeout=max(0.0, call.deadline_s - time.monotonic()))
+        try:
+            in_time = gate.acquire(timeout=max(0.0, call.deadline_s - time.monotonic()))
+        except BaseException:  # Ctrl-C: the baton must not be handed to who is gone
+            self._pending.pop(call.correlation_id, None)
+            if not self._leave_followers(call) and call.promoted:
+                self._pass_baton()
+            raise
         if not in_time and self._leave_followers(call):
             self._expire(call)
             return
@@ -293,8 +292,13 @@ class Connection:
                 self._finish(call)
             elif type(event) is Broken:
                 self._go_down(CallFailure(Errno.BAD_RESPONSE, str(event.error), sent=True))
+        if self.going_away:
+            self._end_if_left()
+
+    def _end_if_left(self) -> None:
+        """Close a connection that takes no more calls, with its last one. Any thread."""
         if self.going_away and not self._pending:
-            self._go_down(CallFailure(Errno.STOPPING, f"{self.peer} is stopping", sent=True))
+            self._go_down(CallFailure(Errno.STOPPING, f"{self.peer} is not used any more", False))
 
     def _hear(self, reply: Reply, now_s: float) -> None:
         """Take a reply to no call: a notice, a pong, or one that came too late."""
@@ -329,10 +333,10 @@ class Connection:
 
     def _expire(self, call: ClientCall) -> None:
         self._pending.pop(call.correlation_id, None)
-        call.failure = CallFailure(
-            Errno.TIMED_OUT, f"deadline reached, no reply from {self.peer}", sent=True
-        )
+        text = f"deadline reached, no reply from {self.peer}"
+        call.failure = CallFailure(Errno.TIMED_OUT, text, sent=True)
         call.done = True
+        self._end_if_left()
 
     def _pass_baton(self) -> None:
         """Give the baton to who needs it next: a follower, the loop, or nobody."""
@@ -423,7 +427,9 @@ class Connection:
         for call, frame in waiting:
             if call is None:
                 transport.send(frame)
-            elif call.correlation_id in self._pending and not transport.send(frame):
+            elif call.correlation_id not in self._pending:
+                self._unsaid()
+            elif not transport.send(frame):
                 refused.append(call)
         transport.uncork()
         return refused
@@ -481,7 +487,7 @@ class Connection:
         return self._looped
 
     def _ping(self) -> None:
-        self._send(None, _PING.encode(PING_ID, b"", timeout_ms=1000))
+        self._send(None, ping_frame())
 
     def _found_dead(self) -> None:
         text = f"{self.peer} stopped answering heartbeats"

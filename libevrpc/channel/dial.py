@@ -29,6 +29,15 @@ _RESOLVERS_MAX = 32
 
 _resolving = threading.BoundedSemaphore(_RESOLVERS_MAX)
 
+
+def _in_child() -> None:
+    """Count afresh: the parent's resolvers do not run here, and one may hold the lock."""
+    global _resolving
+    _resolving = threading.BoundedSemaphore(_RESOLVERS_MAX)
+
+
+os.register_at_fork(after_in_child=_in_child)
+
 _Address = tuple[socket.AddressFamily, Any]
 
 
@@ -71,12 +80,19 @@ def dial_in_background(
     times: DialTimes,
     on_done: Callable[[socket.socket | CallFailure], object],
 ) -> None:
-    """Dial on a thread of its own, which then calls `on_done`. Any thread."""
+    """Dial on a thread of its own, which then calls `on_done`. Any thread.
+
+    Where the system has no more threads, `on_done` is told so at once.
+    """
 
     def work() -> None:
         on_done(dial(endpoint, times))
 
-    threading.Thread(target=work, name=f"libevrpc-dial-{endpoint.address}", daemon=True).start()
+    thread = threading.Thread(target=work, name=f"libevrpc-dial-{endpoint.address}", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as exc:
+        on_done(CallFailure(errno.EAGAIN, f"{endpoint.address}: cannot dial: {exc}", sent=False))
 
 
 def _connect(family: socket.AddressFamily, address: Any, timeout_s: float) -> socket.socket:
@@ -115,7 +131,8 @@ def _lookup(endpoint: Endpoint, flags: int) -> list[_Address]:
 
 def _resolve(endpoint: Endpoint, timeout_s: float) -> Sequence[_Address]:
     """Ask the system's resolver, which knows no time-out, on a thread that may outlive us."""
-    if not _resolving.acquire(blocking=False):
+    resolving = _resolving
+    if not resolving.acquire(blocking=False):
         raise OSError(errno.EAGAIN, f"{_RESOLVERS_MAX} names are being resolved already")
     found: list[list[_Address] | OSError] = []
     ready = threading.Event()
@@ -126,10 +143,15 @@ def _resolve(endpoint: Endpoint, timeout_s: float) -> Sequence[_Address]:
         except OSError as exc:
             found.append(exc)
         finally:
-            _resolving.release()
+            resolving.release()
             ready.set()
 
-    threading.Thread(target=work, name=f"libevrpc-resolve-{endpoint.host}", daemon=True).start()
+    thread = threading.Thread(target=work, name=f"libevrpc-resolve-{endpoint.host}", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as exc:
+        resolving.release()
+        raise OSError(errno.EAGAIN, str(exc)) from None
     if not ready.wait(timeout_s):
         raise OSError(errno.ETIMEDOUT, f"no answer within {timeout_s:g} s")
     if isinstance(found[0], OSError):

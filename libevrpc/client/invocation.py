@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from time import monotonic
+from typing import NoReturn
 
 from libevrpc.channel.call import CallFailure, ClientCall
 from libevrpc.channel.channel import Channel
@@ -18,10 +20,15 @@ from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.hello import HELLO_FIELD, ONEWAY_FIELD
 from libevrpc.core.prpc import Reply
 from libevrpc.core.retry import GiveUp, Retry
-from libevrpc.errors import Errno, RpcError, StatusCode
+from libevrpc.errors import Errno, RpcError, StatusCode, UsageError
 from libevrpc.loop.eventloop import EventLoop
 
 __all__ = ["CallShape", "FutureInvocation", "Invocation"]
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S_MAX = 2_000_000.0
+"""Longest time-out of a call, 23 days: what the wire and the system's calls can count."""
 
 
 class CallShape:
@@ -79,7 +86,8 @@ class Invocation:
         idempotent: None: what the method says.
 
     Raises:
-        RpcError: 1003, the request is too long to be sent.
+        RpcError: 1003, the request is too long to be sent; 1008, no time is left.
+        UsageError: the time-out is no number of seconds, or too long.
     """
 
     # Defaults stand in the class: a call sets what differs, which is little for most.
@@ -114,6 +122,8 @@ class Invocation:
             controller.reset()
             self._controller = controller
             compress_type = controller.compress_type or compress_type
+        if not 0.0 < timeout_s <= TIMEOUT_S_MAX:
+            self._refuse_timeout(timeout_s)
         self._payload = compress(compress_type, payload) if compress_type else payload
         attached = 0 if controller is None else len(controller.attachment)
         if len(self._payload) + attached > shape.request_bytes_max:
@@ -121,6 +131,12 @@ class Invocation:
                 f"request of {len(self._payload) + attached} bytes, limit {shape.request_bytes_max}"
             )
             raise self._fail(RpcError.from_errno(Errno.BAD_REQUEST, text))
+
+    def _refuse_timeout(self, timeout_s: float) -> NoReturn:
+        if timeout_s <= 0.0:  # what was left of a deadline: nothing
+            text = "the deadline had passed before the call was made"
+            raise self._fail(RpcError.from_errno(Errno.TIMED_OUT, text))
+        raise UsageError(f"timeout_s={timeout_s}: a finite time up to {TIMEOUT_S_MAX:.0f} seconds")
 
     # -- in the caller's thread ---------------------------------------------------------
 
@@ -171,7 +187,8 @@ class Invocation:
 
     def _await_endpoint(self) -> None:
         """Block until the registry names an endpoint."""
-        if not self._router.known.wait(self._deadline_s - monotonic()):
+        left_s = self._deadline_s - monotonic()
+        if left_s <= 0.0 or not self._router.known.wait(left_s):
             raise self._fail(_nobody(self._spec))
 
     # -- one try ------------------------------------------------------------------------
@@ -299,6 +316,7 @@ class FutureInvocation(Invocation, CallFuture):
     _connection: Connection | None = None
     _call: ClientCall | None = None
     _given_up = False
+    _resting = False
 
     def __init__(
         self,
@@ -312,19 +330,25 @@ class FutureInvocation(Invocation, CallFuture):
         idempotent: bool | None,
     ) -> None:
         CallFuture.__init__(self)
-        Invocation.__init__(
-            self, spec, payload, router, shape, timeout_s, controller, key, idempotent
-        )
+        try:
+            Invocation.__init__(
+                self, spec, payload, router, shape, timeout_s, controller, key, idempotent
+            )
+        except RpcError as exc:
+            self._end_badly(exc)
 
     def start(self) -> CallFuture:
         """Begin to call. The caller's thread, once."""
-        self._launch()
+        if not self._done:
+            self._launch()
         return self
 
     def _launch(self) -> None:
-        """Begin a try. The caller's thread at first, the loop's later."""
+        """Begin a try. The caller's thread."""
         if self._given_up:
-            self._end_badly(RpcError(StatusCode.CANCELLED, "cancelled by the caller"))
+            if not self._done:
+                text = "cancelled by the caller"
+                self._end_badly(self._fail(RpcError(StatusCode.CANCELLED, text)))
             return
         try:
             channel = self._next_channel()
@@ -341,32 +365,53 @@ class FutureInvocation(Invocation, CallFuture):
     def _on_done(self, call: ClientCall) -> None:
         """Take the end of a try. Loop thread."""
         self._call = None  # it refers to us
-        outcome = self._judge(call)
-        if outcome.__class__ is Reply:
-            try:
-                value = self._spec.parse(outcome.payload)
-            except RpcError as exc:
-                self._end_badly(exc)
-                return
-            self._succeed(value)
-        elif isinstance(outcome, RpcError):
-            self._end_badly(outcome)
-        elif isinstance(outcome, Retry) and outcome.delay_s:
-            self._shape.loop.call_at(monotonic() + outcome.delay_s, self._launch)
-        else:
+        try:
+            outcome = self._judge(call)
+            if outcome.__class__ is Reply:
+                try:
+                    value = self._spec.parse(outcome.payload)
+                except RpcError as exc:
+                    self._end_badly(exc)
+                    return
+                self._succeed(value)
+            elif isinstance(outcome, RpcError):
+                self._end_badly(outcome)
+            elif isinstance(outcome, Retry) and outcome.delay_s:
+                self._resting = True
+                self._shape.loop.call_at(monotonic() + outcome.delay_s, self._relaunch)
+            else:
+                self._launch()
+        except Exception as exc:
+            log.exception("call failed in the client method=%s", self._spec.label)
+            self._break(exc)
+
+    def _relaunch(self) -> None:
+        """Begin a later try, unless the call was given up meanwhile. Loop thread."""
+        self._resting = False  # before `_given_up` is read: `_give_up` does it the other way round
+        try:
             self._launch()
+        except Exception as exc:
+            log.exception("call failed in the client method=%s", self._spec.label)
+            self._break(exc)
+
+    def _break(self, exc: Exception) -> None:
+        """End although something failed that should not: a balancer of the user's, perhaps."""
+        if not self._done:
+            text = f"failed in the client: {type(exc).__name__}: {exc}"
+            self._end_badly(self._fail(RpcError(StatusCode.INTERNAL, text)))
 
     def _wait_for_endpoint(self) -> None:
         """Launch once the registry names an endpoint, or fail at the deadline."""
         loop = self._shape.loop
-        waiting = [self._launch]
+        waiting = [self._relaunch]
+        self._resting = True
 
         def known() -> None:
             if waiting:
                 waiting.pop()()
 
         def too_late() -> None:
-            if waiting:
+            if waiting and not self._done:
                 waiting.clear()
                 self._end_badly(self._fail(_nobody(self._spec)))
 
@@ -375,6 +420,8 @@ class FutureInvocation(Invocation, CallFuture):
 
     def _give_up(self) -> bool:
         self._given_up = True
+        if self._resting:
+            return self._shape.loop.post(self._relaunch)
         connection, call = self._connection, self._call
         return connection is not None and call is not None and connection.cancel(call)
 

@@ -53,6 +53,7 @@ class Router:
         "_budget",
         "_channels",
         "_endpoints",
+        "_leaving",
         "_lock",
         "_loop",
         "_open_channel",
@@ -90,6 +91,7 @@ class Router:
         self._open_channel = open_channel
         self._lock = threading.Lock()
         self._channels: dict[str, Channel] = {}
+        self._leaving: list[Channel] = []
         self._endpoints: tuple[Endpoint, ...] = ()
         self._sole: tuple[Endpoint, Channel] | None = None
         self._probe_at_s = _NEVER_S
@@ -98,10 +100,13 @@ class Router:
     def update(self, endpoints: EndpointSet) -> None:
         """Take a new set; channels of endpoints that left end with their last call."""
         with self._lock:
+            if self.closed:
+                return
             self._balancer.update(endpoints)
             self._endpoints = endpoints.endpoints
             present = {endpoint.address for endpoint in endpoints.endpoints}
             gone = [self._channels.pop(a) for a in list(self._channels) if a not in present]
+            self._leaving = [each for each in self._leaving if not each.ended] + gone
             self._sole = None
             self.balances = len(endpoints.endpoints) != 1
             if not self.balances:
@@ -208,8 +213,9 @@ class Router:
         with self._lock:
             self.closed = True
             self.known.set()  # whoever waits for an endpoint need not wait any longer
-            channels = list(self._channels.values())
+            channels = [*self._channels.values(), *self._leaving]
             self._channels.clear()
+            self._leaving = []
             self._sole = None
             self._endpoints = ()
             waiters, self._waiters = self._waiters, []
@@ -229,7 +235,7 @@ class Router:
 
     def _arm_probe(self) -> None:
         with self._lock:
-            due_s = self._balancer.next_probe_s
+            due_s = _NEVER_S if self.closed else self._balancer.next_probe_s
         if due_s < self._probe_at_s:
             self._probe_at_s = due_s
             self._loop.call_at(due_s, self._probe)
@@ -240,7 +246,7 @@ class Router:
         now_s = monotonic_s()
         while True:
             with self._lock:
-                endpoint = self._balancer.claim_probe(now_s)
+                endpoint = None if self.closed else self._balancer.claim_probe(now_s)
                 if endpoint is None:
                     break
                 channel = self._channel(endpoint)

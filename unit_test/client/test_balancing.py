@@ -134,6 +134,8 @@ def test_servers_come_and_go_with_the_registry() -> None:
     class Channel:
         """Notes what the router does with it."""
 
+        ended = True
+
         def __init__(self, endpoint: Endpoint) -> None:
             self.endpoint = endpoint
 

@@ -1,0 +1,25 @@
+"""What a connection says to a peer of ours beside its calls: heartbeats and cancels."""
+
+from __future__ import annotations
+
+from libevrpc.core.hello import INTERNAL_SERVICE, PING_ID
+from libevrpc.core.prpc_encode import RequestEncoder
+
+__all__ = ["cancel_frame", "ping_frame"]
+
+_PING = RequestEncoder(INTERNAL_SERVICE, "Ping")
+_CANCEL = RequestEncoder(INTERNAL_SERVICE, "Cancel")
+_TIMEOUT_MS = 1000
+
+
+def ping_frame() -> bytes:
+    """Return a heartbeat; its answer has an id that no call has. Any thread."""
+    return _PING.encode(PING_ID, b"", timeout_ms=_TIMEOUT_MS)
+
+
+def cancel_frame(own_id: int, cancelled_id: int) -> bytes:
+    """Return the request, itself numbered `own_id`, to give up a call. Any thread."""
+    from libevrpc.gen.internal_pb2 import CancelRequest
+
+    body = CancelRequest(correlation_id=cancelled_id).SerializeToString()
+    return _CANCEL.encode(own_id, body, timeout_ms=_TIMEOUT_MS)
