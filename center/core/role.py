@@ -265,6 +265,8 @@ class Role:
     # LEADING --------------------------------------------------------------------------------
 
     def _lead(self, candidacy: Candidacy, now_s: float) -> list[Action]:
+        # A newer map may have come meanwhile; those asked since then did not send theirs.
+        candidacy.accept_own(self.ledger.durable.map)
         adopted = candidacy.newest
         try:
             base = ClusterMap("", 0, 0) if adopted is None else ClusterMap.decode(adopted.payload)

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
 from statistics import median
 
+from center.sim.hunt import Find, finds, table
 from center.sim.play import Outcome, play_seed
 from center.sim.trace import Trace
 from libevrpc.clock import monotonic_s
@@ -29,7 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (2)")
     parser.add_argument("--seed", type=int, metavar="SEED", help="only this one")
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happens")
+    parser.add_argument(
+        "--mutants",
+        action="store_true",
+        help="take checks and writes away, one at a time: a seed must notice each",
+    )
     given = parser.parse_args(arguments)
+    if given.mutants:
+        return hunt(range(given.first, given.first + given.seeds), given.jobs)
     if given.seed is not None:
         return play_one(given.seed, traced=given.trace)
     return play_many(range(given.first, given.first + given.seeds), given.jobs)
@@ -65,6 +73,22 @@ def play_many(seeds: range, jobs: int) -> int:
         f" {len(seeds) / span_s:.0f} scenarios/s{healed} (median)"
     )
     return 1 if wrong else 0
+
+
+def hunt(seeds: range, jobs: int) -> int:
+    """Look for each mutation in `seeds`, print a table; returns 1 if one stays unseen."""
+    found = []
+
+    def kept() -> Iterator[Find]:
+        for find in finds(seeds, jobs):
+            found.append(find)
+            yield find
+
+    for line in table(kept()):
+        print(line, flush=True)
+    unseen = sum(find.outcome is None for find in found)
+    print(f"{len(found)} mutations, {unseen} unseen by {len(seeds)} seeds from {seeds.start}")
+    return 1 if unseen else 0
 
 
 def outcomes(seeds: range, jobs: int) -> Iterator[Outcome]:

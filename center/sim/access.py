@@ -12,6 +12,9 @@ from libevrpc.core.mapcache import Failed
 
 __all__ = ["Access"]
 
+DELAY_S = 0.0005
+"""One way takes this long to twice this long."""
+TAIL = 0.1
 CONNECTION_GONE_S = 0.001
 """A broken connection is seen after this long."""
 
@@ -23,14 +26,20 @@ class Access:
 
     Attributes:
         loss: 0..1, share of the calls, and of the answers, that get lost.
-        delay_s: one way takes this long to twice this long.
+        tail_s: a tenth of them takes up to this much longer.
     """
 
     def __init__(
-        self, agenda: Agenda, hosts: Mapping[str, CenterHost], rng: Random, loss: float
+        self,
+        agenda: Agenda,
+        hosts: Mapping[str, CenterHost],
+        rng: Random,
+        *,
+        loss: float,
+        tail_s: float,
     ) -> None:
         self.loss = loss
-        self.delay_s = 0.0005
+        self.tail_s = tail_s
         self._agenda = agenda
         self._hosts = hosts
         self._rng = rng
@@ -46,7 +55,7 @@ class Access:
     def calm_down(self) -> None:
         """Lift every cut, lose nothing from now on."""
         self._mutes.clear()
-        self.loss = 0.0
+        self.loss = self.tail_s = 0.0
 
     def passes(self, end: str, center: int) -> bool:
         """Return whether `end` and a center can talk."""
@@ -57,7 +66,10 @@ class Access:
         return self.passes(end, center) and not lost
 
     def _way_s(self) -> float:
-        return self.delay_s * (1.0 + self._rng.random())
+        way_s = DELAY_S * (1.0 + self._rng.random())
+        if self.tail_s and self._rng.random() < TAIL:
+            way_s += self.tail_s * self._rng.random()
+        return way_s
 
     def call(
         self, end: str, address: str, serve: Callable[[CenterHost, Reply], object], reply: Reply

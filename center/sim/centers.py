@@ -26,7 +26,7 @@ from center.core.events import (
     ServerReport,
     Tick,
 )
-from center.core.messages import Acceptance, Body, Confirmation, Forward, Ping, Pong
+from center.core.messages import Acceptance, Body, Confirmation, Forward, Ping, Pong, Put
 from center.core.node import Node
 from center.core.record import MapRecord, Record
 from center.front import Front
@@ -276,19 +276,26 @@ class CenterHost:
         elif isinstance(message, Confirmation):
             for check in stage.watch.asked:
                 check(self.id, message.epoch, to, self.local_s())
+        elif isinstance(message, Put):
+            self._see(node, message.map)
         arrives = self._network.send(self.id, to, node.incarnation, message)
         if stage.trace is not None:
             stage.note(self.name, f"> {to} {brief(message)}{'' if arrives else ' LOST'}")
 
     def _persist(self, node: Node, persist: Persist, record: Record) -> None:
+        if record.map is not None:
+            self._see(node, record.map)
+        if self._stage.trace is not None:
+            self._stage.note(self.name, f"writes {persist.token}: {brief(record)}")
+        self.disk.write(persist, lambda event: self._written(node, event))
+
+    def _see(self, node: Node, record: MapRecord) -> None:
+        """Tell the checkers of a new map, which its maker writes and sends in one step."""
         stage = self._stage
-        if record.map is not None and stage.history.is_new(record.map):
+        if stage.history.is_new(record):
             claims = node.may_claim(self.local_s())
             for check in stage.watch.made:
-                check(self.id, record.map, claims, stage.now_s)
-        if stage.trace is not None:
-            stage.note(self.name, f"writes {persist.token}: {brief(record)}")
-        self.disk.write(persist, lambda event: self._written(node, event))
+                check(self.id, record, claims, stage.now_s)
 
     def _wrote(self, record: Record) -> None:
         for check in self._stage.watch.wrote:

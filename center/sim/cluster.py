@@ -55,7 +55,8 @@ class Cluster:
             stage.agenda,
             {stage.addresses[each]: host for each, host in self.centers.items()},
             Random(f"{scenario.seed} access"),
-            scenario.loss,
+            loss=scenario.loss,
+            tail_s=scenario.tail_s,
         )
         self.servers = {
             each: ServerHost(each, stage, self.access, self.centers)

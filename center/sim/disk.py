@@ -48,6 +48,7 @@ class Disk:
         self._rng = rng
         self._wrote = wrote
         self._writing: Persist | None = None
+        self._wiped = False
 
     def write(self, persist: Persist, done: Callable[[Persisted | PersistFailed], object]) -> None:
         """Begin a write; `done` hears how it ended unless the process dies before."""
@@ -80,9 +81,11 @@ class Disk:
 
     @property
     def forgot(self) -> bool:
-        """Whether the center that starts from this disk must not vote at once."""
-        return self.record is None or self.record.forgot
+        """Whether a center may have promised or stored what this disk does not hold."""
+        record = self.record
+        return record is None or (record.map is None and (self._wiped or record.forgot))
 
     def wipe(self) -> None:
         """Forget everything."""
         self.record = None
+        self._wiped = True

@@ -27,11 +27,13 @@ from center.sim.faults import (
     StepCrash,
 )
 from center.sim.network import CALM, Weather
+from center.sim.themes import THEME_SHARE, THEMES
 
 __all__ = ["QUICK_S", "Hints", "Scenario", "drawn"]
 
 CENTERS = (1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7)
 """Numbers of centers, as often as they are drawn: small clusters run fast and break as well."""
+CENTERS_MAX = 7
 QUICK_S = 0.35
 """A center that is back sooner may help to elect while the lease it granted still runs."""
 CLOCK_OFFSET_MAX_S = 10_000.0
@@ -67,6 +69,7 @@ class Scenario:
         hints: of their connections.
         disk: of each center.
         loss: 0..1, between centers on one side, servers and clients on the other.
+        tail_s: some calls there take up to this much longer, one way.
         slots: leaders assign slots as in production; else maps have no tables.
         clocks: (rate, offset in seconds) of each center's clock.
         faults: by time.
@@ -83,6 +86,7 @@ class Scenario:
     hints: Hints = field(default_factory=Hints)
     disk: DiskSpeed = field(default_factory=DiskSpeed)
     loss: float = 0.0
+    tail_s: float = 0.0
     slots: bool = False
     clocks: tuple[tuple[float, float], ...] = ((1.0, 0.0),) * 7
     faults: tuple[Fault, ...] = ()
@@ -115,10 +119,10 @@ def drawn(seed: int) -> Scenario:
     safety_s = rng.uniform(3.0, 6.5) if whole else rng.uniform(1.5, 4.0)
     clocks = tuple(
         (1.0 + CLOCK_DRIFT * rng.uniform(-1, 1) * (rng.random() < 0.5), _offset_s(rng))
-        for _ in range(centers)
+        for _ in range(CENTERS_MAX)
     )
     dice = _Dice(rng, centers, servers, clients, safety_s)
-    return Scenario(
+    scenario = Scenario(
         seed,
         centers,
         servers,
@@ -128,12 +132,16 @@ def drawn(seed: int) -> Scenario:
         Hints(rng.choice((0.0, 0.0, 0.3, 1.0)), rng.choice((0.0, 0.2)), 0.4),
         DiskSpeed(rng.choice((0.0002, 0.002, 0.01)), rng.choice((0.0, 0.1)), 0.2),
         rng.choice((0.0, 0.0, 0.05)),
+        rng.choice((0.0, 0.0, 0.4)),
         whole and rng.random() < 0.5,
         clocks,
         dice.faults(),
         rng.random() < 0.2,
         rng.random() < 0.3,
     )
+    if rng.random() < THEME_SHARE:
+        return rng.choice(THEMES)(rng, scenario)
+    return scenario
 
 
 def _offset_s(rng: Random) -> float:

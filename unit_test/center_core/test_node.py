@@ -27,6 +27,7 @@ from center.core.messages import (
     Proposal,
     Put,
     Refusal,
+    Relay,
     Report,
     Stored,
 )
@@ -175,6 +176,18 @@ def test_the_newest_map_among_the_promises_is_adopted() -> None:
     epoch = bench.stands()
     newer = map_record(3, 9)
     actions = bench.hear(2, bench.acceptance(epoch, map=newer, stamp=newer.stamp))
+    (put,) = said(actions, Put, to=2)
+    assert (put.map.stamp, put.map.parent) == ((epoch, 10), (3, 9))
+
+
+def test_a_map_relayed_to_a_candidate_is_adopted_though_nobody_sends_it_again() -> None:
+    bench = Bench()
+    epoch = bench.stands()
+    newer = map_record(3, 9)
+    bench.hear(2, Relay("c", newer))
+    (asked, *_) = said(bench.later(0.1), Confirmation)
+    assert asked.stamp == newer.stamp
+    actions = bench.hear(2, bench.acceptance(epoch, stamp=newer.stamp))
     (put,) = said(actions, Put, to=2)
     assert (put.map.stamp, put.map.parent) == ((epoch, 10), (3, 9))
 

@@ -10,6 +10,10 @@ from center.sim.checkers.base import Checker, Violation
 
 __all__ = ["Claims"]
 
+INFINITE_S = float("inf")
+GAP_S = 0.25
+"""Leaders ping more often than that: two disputes further apart are two."""
+
 
 class Claims(Checker):
     """Computes every lease anew, from what was sent and what came back."""
@@ -22,8 +26,7 @@ class Claims(Checker):
         self._sent_s: defaultdict[int, dict[tuple[int, int], float]] = defaultdict(dict)
         self._asked_s: defaultdict[int, dict[tuple[int, int], float]] = defaultdict(dict)
         self._contact_s: defaultdict[tuple[int, int], dict[int, float]] = defaultdict(dict)
-        self._dispute_s: float | None = None
-        self._disputed_s = 0.0
+        self._began_s = self._last_s = -INFINITE_S
 
     def started(self, center: int, served: Stamp) -> None:
         """What an earlier process sent counts for nothing."""
@@ -61,7 +64,8 @@ class Claims(Checker):
 
     def disputed(self, claimants: tuple[int, ...], now_s: float) -> None:
         """Measure how long several claim: one instant is too long without an excuse."""
-        if self._dispute_s is None or now_s - self._dispute_s > self._lease_s:
-            self._dispute_s = now_s
-        if now_s - self._dispute_s >= self._overlap_s:
+        if now_s - self._last_s > GAP_S:
+            self._began_s = now_s
+        self._last_s = now_s
+        if now_s - self._began_s >= self._overlap_s:
             raise Violation("I6", f"centers {claimants} claim to lead at once")
