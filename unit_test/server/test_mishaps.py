@@ -143,6 +143,35 @@ def test_replies_held_back_by_us_are_no_fault_of_the_peer(serving: Serving) -> N
     assert serving.server.statistics().timed_out == 0
 
 
+def test_first_inline_replies_leave_while_later_calls_run() -> None:
+    heard = threading.Event()
+
+    class Slow:
+        """Waits in the middle of a batch."""
+
+        calls = 0
+
+        def echo(self, message: Any) -> Any:
+            self.calls += 1
+            assert self.calls != 30 or heard.wait(WAIT_S)
+            return echo_pb2.EchoResponse()
+
+    server = RpcServer("127.0.0.1:0", threads=1)
+    server.add_service(Slow(), ECHO, inline=True)
+    with server:
+        raw = Raw(server.address)
+        raw.send(
+            b"".join(
+                encode_request("echo.EchoService", "Echo", number, b"", timeout_ms=5000)
+                for number in range(1, 41)
+            )
+        )
+        first = [raw.reply().correlation_id for _ in range(16)]
+        heard.set()
+        assert first + [raw.reply().correlation_id for _ in range(24)] == list(range(1, 41))
+        raw.close()
+
+
 def test_amplified_inline_replies_are_bounded() -> None:
     go = threading.Event()
 
