@@ -190,8 +190,6 @@ class ClientSettings(_Settings):
     retry_budget_percent: float = _setting(20.0, "retries in relation to calls", 0.0, 100.0)
     balancer: str = _setting("p2c", "how a server is chosen, or the name of an own balancer")
     client_timeout_s: float = _span(30.0, "silence after which the server may drop us", 0.1)
-    reconnect_min_s: float = _span(0.1, "first wait before a broken connection is dialled again")
-    reconnect_max_s: float = _span(2.0, "longest wait before a broken connection is dialled again")
     set_aside_min_s: float = _span(0.1, "first time a failing server is left alone")
     set_aside_max_s: float = _span(30.0, "longest time a failing server is left alone")
     pull_min_s: float = _span(30.0, "the map is asked for at the earliest after this")
@@ -215,7 +213,6 @@ class ClientSettings(_Settings):
 
     def _check_together(self) -> None:
         for low, high in (
-            ("reconnect_min_s", "reconnect_max_s"),
             ("set_aside_min_s", "set_aside_max_s"),
             ("pull_min_s", "pull_max_s"),
         ):

@@ -96,9 +96,7 @@ class Observer:
 
     def _poll(self, center: int, address: str) -> None:
         """Ask one center for a newer map, again and again."""
-        with RpcClient(
-            address, timeout_s=POLL_TIMEOUT_S, retries_max=0, reconnect_max_s=0.1
-        ) as client:
+        with RpcClient(address, timeout_s=POLL_TIMEOUT_S, retries_max=0) as client:
             pull = client.stub(CENTER).Pull
             held = center_pb2.PullRequest(client_id="observer")
             while not self._ending.is_set():

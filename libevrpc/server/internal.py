@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
@@ -12,7 +11,7 @@ from libevrpc.core.hello import INTERNAL_SERVICE
 from libevrpc.errors import Errno, RpcError
 from libevrpc.gen import internal_pb2
 from libevrpc.server.calls import ServerCall
-from libevrpc.server.methods import Handling, MethodEntry, service_entries
+from libevrpc.server.methods import Handling, MethodEntry, service_entries, shown_signature
 
 __all__ = ["Offer", "internal_entries"]
 
@@ -88,10 +87,5 @@ def _add_file(file: FileDescriptor, files: dict[str, bytes]) -> None:
 
 
 def signatures_of(target: object, entries: list[MethodEntry]) -> dict[str, str]:
-    """Return how each served method of a plain object is called."""
-    signatures = {}
-    for entry in entries:
-        signature = inspect.signature(getattr(target, entry.method))
-        shown = [p for p in signature.parameters.values() if p.name != "controller"]
-        signatures[entry.method] = str(signature.replace(parameters=shown))
-    return signatures
+    """Describe a plain object's methods for a caller."""
+    return {entry.method: shown_signature(getattr(target, entry.method)) for entry in entries}

@@ -15,7 +15,15 @@ from libevrpc.core.objects import ContentType, decode_arguments, encode_value
 from libevrpc.core.protobufs import message_class
 from libevrpc.errors import Errno, RpcError, UsageError
 
-__all__ = ["Handling", "MethodEntry", "MethodTable", "inline", "object_entries", "service_entries"]
+__all__ = [
+    "Handling",
+    "MethodEntry",
+    "MethodTable",
+    "inline",
+    "object_entries",
+    "service_entries",
+    "shown_signature",
+]
 
 _INLINE_MARK = "__evrpc_inline__"
 FAST_HANDLER_S = 100e-6
@@ -260,9 +268,20 @@ def object_entries(
     return entries
 
 
+def shown_signature(function: Callable[..., Any]) -> str:
+    """Return the signature as a caller sees it: no controller, annotations without quotes."""
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except (NameError, AttributeError, TypeError, SyntaxError):  # a type only a checker imports
+        signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.name != "controller"]
+    return str(signature.replace(parameters=parameters))
+
+
 def _object_handler(function: Callable[..., Any]) -> Callable[..., Any]:
     """Bind decoded arguments; arguments that do not fit are the caller's fault, not ours."""
     signature = inspect.signature(function)
+    shown = shown_signature(function)
     wants_controller = "controller" in signature.parameters
 
     def handler(arguments: tuple[list[Any], dict[str, Any]], controller: object) -> Any:
@@ -272,7 +291,7 @@ def _object_handler(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             signature.bind(*positional, **keywords)
         except TypeError as exc:
-            text = f"arguments do not fit {function.__name__}{signature}: {exc}"
+            text = f"arguments do not fit {function.__name__}{shown}: {exc}"
             raise RpcError.from_errno(Errno.BAD_REQUEST, text) from None
         return function(*positional, **keywords)
 

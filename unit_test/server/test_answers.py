@@ -170,10 +170,8 @@ def test_describe_hands_out_descriptors(serving: Serving) -> None:
     raw.call("evrpc.Internal.Describe", b"")
     told = DescribeResponse.FromString(raw.reply().payload)
     assert [each.name for each in told.services] == ["echo.EchoService", "Foo"]
-    assert (
-        told.services[1].methods[0].signature
-        == "(*numbers: 'float', scale: 'float' = 1) -> 'float'"
-    )
+    signature = told.services[1].methods[0].signature
+    assert signature == "(*numbers: float, scale: float = 1) -> float"
     pool = DescriptorPool()
     for file in told.files:
         pool.AddSerializedFile(file)

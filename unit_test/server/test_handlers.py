@@ -18,6 +18,7 @@ from libevrpc import (
     inline,
     service_base,
 )
+from libevrpc.server.methods import shown_signature
 from unit_test.fix_rpc import ECHO, WAIT_S, echo_pb2, request, wait_until
 
 pytestmark = pytest.mark.live
@@ -203,3 +204,10 @@ def test_whatever_a_handler_fails_with_its_caller_is_answered() -> None:
                 with pytest.raises(RpcError) as caught:
                     client.call(f"{service}.{method}")
                 assert (method, caught.value.errno) == (method, errno)
+
+
+def test_signature_of_a_type_that_only_a_checker_imports_is_shown_as_written() -> None:
+    def sum_of(prices: Prices, controller: ServerController) -> float:  # type: ignore[name-defined]  # noqa: F821
+        return 0.0
+
+    assert shown_signature(sum_of) == "(prices: 'Prices') -> 'float'"
