@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from libevrpc import RpcClient, RpcServer, ServerController
+from libevrpc.core.hello import HELLO_FIELD
 from libevrpc.core.prpc import Event, PrpcDecoder, Reply, WireLimits
 from libevrpc.core.prpc_encode import encode_request
 
@@ -207,3 +208,15 @@ def serve() -> Iterator[Callable[..., Serving]]:
 def serving(serve: Callable[..., Serving]) -> Serving:
     """Give a server with the usual settings."""
     return serve()
+
+
+def outlast_a_silent_peer(serving: Serving) -> None:
+    """Let `client_timeout_s` pass: until a peer that promised heartbeats has been cut off."""
+    raw = serving.raw()
+    raw.call(
+        "Foo.who",
+        b"[]",
+        content_type=1,
+        user_fields={HELLO_FIELD: "version=1;client_timeout_ms=1000"},
+    )
+    assert raw.closed()

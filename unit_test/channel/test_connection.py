@@ -20,7 +20,7 @@ from libevrpc.core.prpc_encode import encode_error, encode_reply
 from libevrpc.loop.eventloop import EventLoop
 from unit_test.fix_channel import LIMITS, Ends, Fake
 from unit_test.fix_net import free_port
-from unit_test.fix_rpc import ECHO, WAIT_S, Serving, request, wait_until
+from unit_test.fix_rpc import ECHO, WAIT_S, Serving, outlast_a_silent_peer, request, wait_until
 
 pytestmark = pytest.mark.live
 TIMES = DialTimes(resolve_s=1.0, connect_s=0.2)
@@ -43,17 +43,19 @@ def test_silent_server_is_found_dead_by_its_missed_heartbeats(fake: Callable[...
 
 
 def test_heartbeats_keep_an_idle_connection_and_a_long_call(serve: Callable[..., Serving]) -> None:
-    serving = serve(client_timeout_s=0.3)
+    serving = serve(client_timeout_s=0.5)
     echo = serving.echo()
     assert echo(request("first")).response == "first"
     future = echo.future(request("hold"), timeout_s=WAIT_S)
-    threading.Event().wait(0.9)
+    for _ in range(2):
+        outlast_a_silent_peer(serving)
     serving.handler.release.set()
     assert future.result(WAIT_S).response == "hold"
-    threading.Event().wait(0.6)
-    assert serving.server.statistics().timed_out == 0
+    for _ in range(2):
+        outlast_a_silent_peer(serving)
+    assert serving.server.statistics().timed_out == 4
     assert echo(request("last")).response == "last"
-    assert serving.server.statistics().accepted == 1
+    assert serving.server.statistics().accepted == 5
 
 
 def test_garbage_from_a_server_fails_its_calls_by_name(fake: Callable[..., Fake]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -118,12 +120,19 @@ def interrupt() -> Iterator[Callable[[Callable[[], object]], None]]:
     """Give a function that interrupts this thread, as Ctrl-C does, once something holds."""
     before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
     threads: list[threading.Thread] = []
+    main = threading.main_thread()
+
+    def asleep() -> bool:
+        frame = sys._current_frames()[main.ident or 0]  # noqa: SLF001 - no public way
+        status = Path(f"/proc/self/task/{main.native_id}/stat").read_text()
+        waits = status.rpartition(")")[2].split()[0] == "S"
+        return waits and frame.f_code.co_name in ("_follow", "_lead")
 
     def when(holds: Callable[[], object]) -> None:
         def work() -> None:
             wait_until(holds)
-            threading.Event().wait(0.05)  # by then it sleeps
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            wait_until(asleep)
+            signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
 
         threads.append(threading.Thread(target=work))
         threads[-1].start()
@@ -169,10 +178,15 @@ def test_interrupted_caller_is_handed_no_baton(
     reader.join(WAIT_S)
     assert other.reply is not None
     last = ends.call()
-    answer = threading.Timer(0.05, ends.far.sendall, [encode_reply(last.correlation_id, b"")])
-    answer.start()
+
+    def answer() -> None:
+        wait_until(lambda: connection.in_flight == 1)
+        ends.far.sendall(encode_reply(last.correlation_id, b""))
+
+    answering = threading.Thread(target=answer)
+    answering.start()
     connection.run(last, b"3")
-    answer.join()
+    answering.join()
     assert last.reply is not None
 
 

@@ -13,7 +13,16 @@ import pytest
 from libevrpc import ConfigError, Deferred, RpcError, RpcServer, ServerController, UsageError
 from libevrpc.core.hello import HELLO_FIELD
 from libevrpc.core.prpc_encode import encode_request
-from unit_test.fix_rpc import ECHO, WAIT_S, EchoHandler, Foo, Serving, body, wait_until
+from unit_test.fix_rpc import (
+    ECHO,
+    WAIT_S,
+    EchoHandler,
+    Foo,
+    Serving,
+    body,
+    outlast_a_silent_peer,
+    wait_until,
+)
 
 pytestmark = pytest.mark.live
 NAME = "echo.EchoService.Echo"
@@ -97,9 +106,11 @@ def test_foreign_peer_may_be_silent_during_a_call(serve: Callable[..., Serving])
     raw = serving.raw()
     raw.call(NAME, body("hold"))
     assert serving.handler.entered.wait(WAIT_S)
-    threading.Event().wait(0.4)
+    for _ in range(3):
+        outlast_a_silent_peer(serving)
     serving.handler.release.set()
     assert raw.reply().error_code == 0
+    assert serving.server.statistics().timed_out == 3
 
 
 @pytest.mark.parametrize(
