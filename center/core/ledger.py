@@ -70,13 +70,15 @@ class Ledger:
     def accept(self, epoch: int, then: Then, *, forgot: bool = False) -> list[Action]:
         """Promise `epoch`; lower promises are never written.
 
-        `forgot`: the promise of a center that may not vote, until it has a map.
+        `forgot`: the promise of a center that may not vote, until it has a map. What is on
+        its way to disk counts: after a promise that forgot nothing, nothing is forgotten.
         """
         record = self.newest
+        remembers = record.map is not None or (record.accepted_epoch > 0 and not record.forgot)
         promised = replace(
             record,
             accepted_epoch=max(epoch, record.accepted_epoch),
-            forgot=forgot and record.map is None,
+            forgot=forgot and not remembers,
         )
         return self._want(promised, then)
 

@@ -45,6 +45,17 @@ def test_a_promise_never_goes_back() -> None:
     assert write.record.accepted_epoch == 9
 
 
+def test_a_promise_that_forgot_nothing_stays_one_though_the_next_is_asked_for_meanwhile() -> None:
+    ledger = Ledger(None, "d", 1)
+    (first,) = ledger.accept(1, lambda now_s: [])
+    assert isinstance(first, Persist)
+    assert not first.record.forgot
+    assert ledger.accept(2, lambda now_s: [], forgot=True) == []
+    (second,) = ledger.on_persisted(first.token, 0.0)
+    assert isinstance(second, Persist)
+    assert not second.record.forgot
+
+
 def test_a_failed_write_takes_along_what_was_built_upon_it() -> None:
     ledger, done = Ledger(Record(accepted_epoch=1), "d", 1), list[str]()
     (first,) = ledger.accept(2, saying("2", done))
