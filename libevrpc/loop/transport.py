@@ -156,6 +156,11 @@ class Transport:
             self._keep(data)
             return True
 
+    @property
+    def held(self) -> int:
+        """How many pieces are held back. Any thread."""
+        return len(self._cork)
+
     def flush(self) -> None:
         """Send what was held back. Any thread."""
         if self._cork:

@@ -48,7 +48,7 @@ _HELD_BYTES_MAX = 64 * 1024
 _JOINED_BYTES_MAX = 256 * 1024
 """Bytes of inline handlers' replies that wait for the end of what was read, at most."""
 _JOINED_FRAMES_MAX = 16
-"""How many such replies wait, at most: the client works on them while we go on, where one
+"""How many replies share one send, at most: the client works on them while we go on, where one
 send for all would let each side wait for the other (1.7 times the calls with 64 in flight)."""
 _CROWDED = "too many replies wait for the peer to read"
 _END_HOOKS_MAX = 64
@@ -267,6 +267,7 @@ class Session:
             self.watched
             and self.started_order != self.posted_order
             and self.in_flight
+            and transport.held < _JOINED_FRAMES_MAX
             and transport.unsent_bytes + len(frame) <= _HELD_BYTES_MAX
             and transport.hold(frame)
         ):
