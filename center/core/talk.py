@@ -286,9 +286,12 @@ class Talk:
         return []
 
     def _stored(self, sender: int, put: Put, now_s: float) -> list[Action]:
-        self._role.boot.trust()
-        told = Send(sender, Stored(put.epoch, put.map.stamp))
-        return [told, *self._role.commit_followed(now_s)]
+        role = self._role
+        role.boot.trust()
+        committed = role.commit_followed(now_s)
+        if role.ledger.promised != put.epoch:  # a later leader was promised during the write
+            return committed
+        return [Send(sender, Stored(put.epoch, put.map.stamp)), *committed]
 
     # Beside the leader ----------------------------------------------------------------------
 

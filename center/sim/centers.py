@@ -26,7 +26,7 @@ from center.core.events import (
     ServerReport,
     Tick,
 )
-from center.core.messages import Acceptance, Body, Confirmation, Forward, Ping, Pong, Put
+from center.core.messages import Acceptance, Body, Confirmation, Forward, Ping, Pong, Put, Stored
 from center.core.node import Node
 from center.core.record import MapRecord, Record
 from center.front import Front
@@ -276,6 +276,9 @@ class CenterHost:
         elif isinstance(message, Confirmation):
             for check in stage.watch.asked:
                 check(self.id, message.epoch, to, self.local_s())
+        elif isinstance(message, Stored | Pong):
+            for check in stage.watch.acknowledged:
+                check(self.id, message.epoch)
         elif isinstance(message, Put):
             self._see(node, message.map)
         arrives = self._network.send(self.id, to, node.incarnation, message)

@@ -84,6 +84,18 @@ def test_a_map_that_is_on_its_way_to_the_disk_is_not_acknowledged_early() -> Non
     assert said(bench.hear(3, put), Stored) == []
 
 
+def test_a_copy_is_not_acknowledged_after_a_later_promise() -> None:
+    bench = Bench()
+    bench.follows()
+    bench.disk = False
+    bench.hear(3, Put(4, "c", map_record(4, 6)))
+    bench.feed(LinkDown(3))
+    bench.hear(2, confirmation(5))
+    stored = bench.feed(Persisted(bench.writes[-1].token))
+    assert said(stored, Stored) == []
+    assert said(bench.feed(Persisted(bench.writes[-1].token)), Acceptance, to=2) != []
+
+
 @pytest.mark.parametrize(
     ("sender", "put"),
     [

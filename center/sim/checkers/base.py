@@ -62,6 +62,9 @@ class Checker:
     def asked(self, center: int, epoch: int, to: int, local_s: float) -> None:
         """A candidate asked `to` for a promise."""
 
+    def acknowledged(self, center: int, epoch: int) -> None:
+        """A center answers the leader of `epoch`: it follows, or it has stored a map."""
+
     def ponged(self, center: int, sender: int, epoch: int, sequence: int) -> None:
         """The answer of `sender` to ping `sequence` arrived at a center."""
 
@@ -120,6 +123,7 @@ class Watch:
         self.committed = self._of("committed")
         self.pinged = self._of("pinged")
         self.asked = self._of("asked")
+        self.acknowledged = self._of("acknowledged")
         self.ponged = self._of("ponged")
         self.promised = self._of("promised")
         self.claimed = self._of("claimed")

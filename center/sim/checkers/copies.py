@@ -18,14 +18,17 @@ class Copies(Checker):
         self._history = history
         self._quorum = majority(centers)
         self._durable: dict[int, Stamp] = {}
+        self._promised: dict[int, int] = {}
 
     def wrote(self, center: int, record: Record) -> None:
         """Note what is on a disk."""
         self._durable[center] = record.stamp
+        self._promised[center] = record.accepted_epoch
 
     def wiped(self, center: int) -> None:
         """Forget what was on a disk."""
         self._durable.pop(center, None)
+        self._promised.pop(center, None)
 
     def committed(self, center: int, record: MapRecord, now_s: float) -> None:
         """Count the copies."""
@@ -35,4 +38,11 @@ class Copies(Checker):
             raise Violation("I2", text)
         if self._durable.get(center, NO_STAMP) < record.stamp:
             text = f"center {center} serves {record.stamp}, which is not on its disk"
+            raise Violation("I2", text)
+
+    def acknowledged(self, center: int, epoch: int) -> None:
+        """A copy counts for the leader of an epoch that its holder has not promised beyond."""
+        promised = self._promised.get(center, 0)
+        if epoch < promised:
+            text = f"center {center} has promised epoch {promised} and answers epoch {epoch}"
             raise Violation("I2", text)
