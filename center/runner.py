@@ -17,7 +17,7 @@ from typing import assert_never
 
 from center.bus import Bus
 from center.centers_list import CentersList
-from center.core.assignment import AssignmentKind
+from center.core.assignment import AssignmentKind, WeightPolicy
 from center.core.events import (
     Action,
     Dial,
@@ -146,13 +146,14 @@ class Runner:
             _refuse_foreign(loaded.record, digest, settings.list_generation, data_dir)
         voters = Voters(tuple(sorted(self._addresses.items())), digest, settings.list_generation)
         kind = AssignmentKind(settings.assignment)
+        weights = WeightPolicy(slow_start_s=settings.slow_start_s)
         return Node(
             self._id,
             voters,
             loaded.record,
             boottime_s(),
             chance=random.SystemRandom(),
-            planner=lambda: SlotPlanner(kind),
+            planner=lambda: SlotPlanner(kind, weights=weights),
             timing=timing_of(settings),
             damaged=bool(loaded.damaged),
             new_cluster=new_cluster,

@@ -239,6 +239,7 @@ class CenterSettings(_Settings):
     publish_batch_s: float = _span(0.02, "registrations within this time share one map", 0.0)
     report_s: float = _span(1.0, "how often servers report", 0.1)
     expiry_s: float = _span(3.0, "a server that does not report for this long is dropped")
+    slow_start_s: float = _span(30.0, "a new server's weight grows over this time", 0.0)
     suspect_percent: float = _setting(
         30.0, "when more of the servers than this fall silent together, suspect us", 1.0, 100.0
     )

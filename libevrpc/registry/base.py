@@ -33,8 +33,8 @@ class LoadSample:
     """How busy a server is now.
 
     Attributes:
-        utilisation: 0..1, the worse of CPU and workers in use.
-        cpu: 0..1 of the processors this process may use.
+        utilisation: 0..1 since the previous sample, the worse of CPU and workers in use.
+        cpu: 0..1 of the processors that this process can keep busy: one under the GIL.
         memory_bytes: resident.
         in_flight: calls admitted and not answered.
         qps: calls per second since the previous sample.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import sys
 from collections.abc import Callable
 
 from libevrpc.clock import monotonic_s
@@ -98,9 +99,10 @@ class LoadMeter:
     def __init__(self, statistics: Callable[[], ServerStatistics], workers: int) -> None:
         self._statistics = statistics
         self._workers = workers
-        self._cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self._processors = _usable_processors()
         self._then_s = monotonic_s()
         self._calls = 0
+        self._busy_s = 0.0
         self._cpu_s = _cpu_seconds()
 
     def sample(self) -> LoadSample:
@@ -111,10 +113,11 @@ class LoadMeter:
         span_s = max(1e-3, now_s - self._then_s)
         statistics = self._statistics()
         cpu_s = _cpu_seconds()
-        cpu = min(1.0, (cpu_s - self._cpu_s) / span_s / self._cpus)
+        cpu = min(1.0, (cpu_s - self._cpu_s) / span_s / self._processors)
         qps = max(0, statistics.calls - self._calls) / span_s
-        busy = min(1.0, statistics.in_flight / self._workers)
+        busy = min(1.0, (statistics.worker_busy_s - self._busy_s) / span_s / self._workers)
         self._then_s, self._calls, self._cpu_s = now_s, statistics.calls, cpu_s
+        self._busy_s = statistics.worker_busy_s
         return LoadSample(
             utilisation=max(cpu, busy),
             cpu=cpu,
@@ -128,3 +131,10 @@ class LoadMeter:
 def _cpu_seconds() -> float:
     times = os.times()
     return times.user + times.system
+
+
+def _usable_processors() -> int:
+    """Return how many processors our threads can keep busy: one where they share an interpreter."""
+    if getattr(sys, "_is_gil_enabled", lambda: True)():
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

@@ -333,6 +333,7 @@ class RpcServer:
             cancelled=sum(shard.cancelled for shard in shards),
             connections_per_loop=per_loop,
             worker_threads=self._pool.threads,
+            worker_busy_s=self._pool.busy_s,
         )
 
     # -- inside -------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class ServerStatistics:
         cancelled: given up by the caller, or the connection ended.
         connections_per_loop: open now, loop by loop.
         worker_threads: started so far.
+        worker_busy_s: seconds that workers have spent on calls, all together.
     """
 
     connections: int
@@ -43,6 +44,7 @@ class ServerStatistics:
     cancelled: int
     connections_per_loop: tuple[int, ...]
     worker_threads: int
+    worker_busy_s: float
 
     @property
     def succeeded(self) -> int:

@@ -33,6 +33,8 @@ class WorkerPool:
     """
 
     __slots__ = (
+        "_busy",
+        "_busy_s",
         "_idle",
         "_jobs",
         "_kicked_at",
@@ -55,6 +57,8 @@ class WorkerPool:
         self._threads: list[threading.Thread] = []
         self._searching = False  # a woken worker has not reached the queue yet
         self._quick = 0  # workers that run a fast handler and will be back at once
+        self._busy = 0  # workers between their first call and their next rest
+        self._busy_s = 0.0  # their rests' instants minus their first calls'
         self._taken = 0
         self._kicked_at = -1
         self._stopping = False
@@ -68,6 +72,12 @@ class WorkerPool:
     def threads(self) -> int:
         """Threads started so far."""
         return len(self._threads)
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that workers have spent on calls, all together, up to now."""
+        with self._lock:
+            return self._busy_s + self._busy * monotonic_s()
 
     def submit(self, calls: Sequence[ServerCall]) -> Sequence[ServerCall]:
         """Queue `calls`; returns those the queue had no room for (all, once stopped)."""
@@ -139,6 +149,15 @@ class WorkerPool:
             return
         self._threads.append(thread)
 
+    def _note_turn(self, busy: bool) -> None:
+        """Count a worker that begins to work, or to rest. Under the lock."""
+        if busy:
+            self._busy += 1
+            self._busy_s -= monotonic_s()
+        else:
+            self._busy -= 1
+            self._busy_s += monotonic_s()
+
     @staticmethod
     def _open(gate: threading.Lock | None) -> None:
         if gate is not None:
@@ -147,7 +166,7 @@ class WorkerPool:
     def _work(self, gate: threading.Lock) -> None:
         gate.acquire()
         fresh = True  # this thread was started or woken, and has not looked yet
-        quick = False
+        quick = busy = False
         while True:
             call: ServerCall | None = None
             wake: threading.Lock | None = None
@@ -157,6 +176,9 @@ class WorkerPool:
                 if quick:
                     self._quick -= 1
                     quick = False
+                if busy is not bool(self._jobs):
+                    busy = not busy
+                    self._note_turn(busy)
                 if self._jobs:
                     call = self._jobs.popleft()
                     self._taken += 1

@@ -118,8 +118,10 @@ class Process:
 class Cluster:
     """Centers with folders below `folder`; `with` ends every process it started."""
 
-    def __init__(self, folder: Path, centers: int = 3) -> None:
+    def __init__(self, folder: Path, centers: int = 3, settings: str = "") -> None:
         self.folder = folder
+        self._config = folder / "center.ini"
+        self._config.write_text(f"[center]\n{settings}")
         self.ids = list(range(1, centers + 1))
         ports = free_ports(2 * centers)
         self.peer_port = dict(zip(self.ids, ports[::2], strict=True))
@@ -166,6 +168,7 @@ class Cluster:
             "id": str(center),
             "centers_list": str(self.list_path),
             "data_dir": str(self.folder / f"data-{center}"),
+            "config": str(self._config),
             **options,
         }
         pairs = [(f"--{name.replace('_', '-')}", value) for name, value in given.items()]
@@ -253,10 +256,13 @@ class Cluster:
 
     def server(self, target: str = "", listen: str = "127.0.0.1:0") -> tuple[Process, str]:
         """Start a server; returns it and its address once it listens."""
-        script = str(Path(__file__).with_name("echo_process.py"))
-        log = self.folder / f"server-{len(self.servers)}.log"
         state_dir = str(self.folder / "server-state")
-        process = Process([script, listen, target or self.target(), state_dir], log)
+        return self.program("echo_process.py", listen, target or self.target(), state_dir)
+
+    def program(self, name: str, *words: str) -> tuple[Process, str]:
+        """Start a server program of this folder; returns it and its address once it listens."""
+        script = str(Path(__file__).with_name(name))
+        process = Process([script, *words], self.folder / f"server-{len(self.servers)}.log")
         self.servers.append(process)
         return process, process.first_line().removeprefix("listening on ")
 
