@@ -283,7 +283,7 @@ class RpcClient:
         if self._balancer_class is not None:
             balancer = self._balancer_class(self._rng, policy=policy)
         else:
-            balancer = balancer_named(settings.balancer, self._rng)
+            balancer = balancer_named(settings.balancer, self._rng, policy=policy)
         return Router(
             balancer,
             RetryBudget(settings.retry_budget_percent / 100.0),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from math import exp
 from types import MappingProxyType
@@ -471,7 +471,7 @@ class VnodeBalancer(P2cBalancer):
         return [state for state in ready if state.address in owners] or ready
 
 
-BALANCERS: Mapping[str, Callable[[Randomness], Balancer]] = MappingProxyType(
+BALANCERS: Mapping[str, type[Balancer]] = MappingProxyType(
     {
         "p2c": P2cBalancer,
         "round_robin": RoundRobinBalancer,
@@ -480,11 +480,11 @@ BALANCERS: Mapping[str, Callable[[Randomness], Balancer]] = MappingProxyType(
         "vnode": VnodeBalancer,
     }
 )
-"""Names that settings and targets accept."""
+"""Names that settings accept."""
 
 
-def balancer_named(name: str, rng: Randomness) -> Balancer:
-    """Make a balancer by its name. Any thread.
+def balancer_named(name: str, rng: Randomness, *, policy: BreakerPolicy | None = None) -> Balancer:
+    """Make a balancer by its name; `policy` is when it sets endpoints aside. Any thread.
 
     Raises:
         ConfigError: no balancer has that name; the text lists those that exist.
@@ -492,4 +492,4 @@ def balancer_named(name: str, rng: Randomness) -> Balancer:
     make = BALANCERS.get(name)
     if make is None:
         raise ConfigError(f"balancer {name!r} is unknown; write one of {', '.join(BALANCERS)}")
-    return make(rng)
+    return make(rng, policy=policy)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from libevrpc import RpcClient, RpcError, RpcServer, StatusCode
+from libevrpc.core.balancers import Balancer, RandomBalancer
+from libevrpc.core.endpoints import Endpoint
 from unit_test.fix_net import free_port
 from unit_test.fix_rpc import WAIT_S, wait_until
 
@@ -80,6 +82,23 @@ def test_dead_server_costs_no_call_and_comes_back(trio: Trio) -> None:
         again.add_object(Named("again"))
         with again:
             wait_until(lambda: client.call("Named.who") == "again")
+
+
+@pytest.mark.parametrize("balancer", ["p2c", "round_robin", RandomBalancer])
+def test_the_settings_say_how_long_a_failing_server_is_left_alone(
+    balancer: str | type[Balancer],
+) -> None:
+    dead = Endpoint("127.0.0.1", free_port())
+    client = RpcClient(
+        dead.address, balancer=balancer, set_aside_min_s=700.0, set_aside_max_s=900.0
+    )
+    with client:
+        chooser = client.route("Named")[0]._balancer
+        wait_until(chooser.states)
+        chooser.set_aside(dead, 0.0)
+        assert chooser.next_probe_s == 700.0
+        chooser.probed(dead, 0.0, ok=False)
+        assert chooser.next_probe_s == 900.0
 
 
 def test_futures_are_retried_too(trio: Trio) -> None:
