@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 from libevrpc.core.prpc import Reply
+from libevrpc.errors import Errno
 
-__all__ = ["CallFailure", "ClientCall"]
+__all__ = ["CallFailure", "CallStage", "ClientCall", "refusal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,15 @@ class CallFailure:
     sent: bool
 
 
+class CallStage(Enum):
+    """Where the thread of a caller is."""
+
+    BUSY = "busy"
+    LEADS = "asleep with the baton"
+    FOLLOWS = "asleep at its gate"
+    LEFT = "done with the connection"
+
+
 class ClientCall:
     """One request in flight. Owned by its connection until `done`.
 
@@ -38,6 +49,7 @@ class ClientCall:
         on_done: for a future: called once with this call, on the loop thread.
         gate: for a follower: locked until it is done or promoted to reader.
         promoted: the follower now holds the reader baton.
+        stage: where its thread is, for the case that it is interrupted.
     """
 
     __slots__ = (
@@ -49,6 +61,7 @@ class ClientCall:
         "on_done",
         "promoted",
         "reply",
+        "stage",
     )
 
     def __init__(
@@ -65,3 +78,16 @@ class ClientCall:
         self.done = False
         self.gate: threading.Lock | None = None
         self.promoted = False
+        self.stage = CallStage.BUSY
+
+
+def refusal(peer: str, down: CallFailure | None, *, going_away: bool, broken: bool) -> CallFailure:
+    """Return why a connection to `peer` took no request: none was sent."""
+    if down is not None:
+        return CallFailure(down.errno, down.text, sent=False)
+    if going_away:
+        return CallFailure(Errno.STOPPING, f"{peer} takes no more calls", sent=False)
+    if broken:
+        return CallFailure(Errno.FAILED_SOCKET, f"{peer} broke off", sent=False)
+    text = f"too much is waiting to be sent to {peer}"
+    return CallFailure(Errno.OVERCROWDED, text, sent=False)

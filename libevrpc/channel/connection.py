@@ -1,17 +1,7 @@
 """One connection to one server, shared by any number of caller threads.
 
-Who reads. The socket has one reader at a time: the holder of the *reader baton*.
-
-* A caller that finds the baton free takes it and reads until its own reply is there; on
-  the way it delivers the replies of others. It then passes the baton on.
-* A caller that finds it taken is a *follower*: it sleeps until its reply is delivered or
-  until the baton is handed to it.
-* While futures are pending, or nobody has called for a while, the background loop holds
-  the baton: it delivers replies to futures and hears of the server's going away.
-
-Every hand-over is decided by who succeeds in taking an entry out of a dict, which is
-atomic: a call is delivered, failed or given up exactly once. The send lock is the
-transport's; the baton is held across reads only, never across a callback of a user.
+Who reads is decided in `baton`; here is what is sent, what comes of what was read, and the
+beginning and the end. The send lock is the transport's.
 """
 
 from __future__ import annotations
@@ -23,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from libevrpc.channel.call import CallFailure, ClientCall
+from libevrpc.channel.baton import ReaderBaton
+from libevrpc.channel.call import CallFailure, ClientCall, refusal
 from libevrpc.channel.options import ConnectionOptions
 from libevrpc.channel.private import cancel_frame, ping_frame
 from libevrpc.channel.upkeep import FutureDeadlines, Upkeep
@@ -35,11 +26,8 @@ from libevrpc.loop.transport import Transport
 
 __all__ = ["Connection", "ConnectionOptions"]
 
-_STALE_AFTER_S = 0.001
-"""A connection that was read this recently is not probed before a request is sent."""
 
-
-class Connection:
+class Connection(ReaderBaton):
     """One connection, from the first dial to its end; it never reconnects.
 
     `run`, `start`, `send_oneway`, `cancel` and `close` may be called by any thread.
@@ -63,32 +51,22 @@ class Connection:
         options: ConnectionOptions,
         on_down: Callable[[Connection], object],
     ) -> None:
+        super().__init__(loop)
         self.peer = peer
         self.greet = True
-        self.down: CallFailure | None = None
         self.going_away = False
-        self._loop = loop
         self._options = options
         self._on_down = on_down
         self._ids = itertools.count(1)
         self._last_id = 0
         self._looked_id = 0
-        self._last_read_s = 0.0
-        self._transport: Transport | None = None
         self._waiting: list[tuple[ClientCall | None, bytes]] = []
-        self._pending: dict[int, ClientCall] = {}
-        self._followers: dict[ClientCall, None] = {}
-        self._futures: dict[int, ClientCall] = {}
         self._decoder = PrpcDecoder("client", options.limits)
         self._state_lock = threading.Lock()
-        self._baton = threading.Lock()
-        self._baton.acquire()  # nobody reads before there is a socket
         self._looped = False
         self._deadlines = FutureDeadlines(loop, self._futures, self._expire_future)
         self._upkeep = Upkeep(loop, park=self._park, ping=self._ping, dead=self._found_dead)
         self._shut = False
-        self._retired = False
-        self._poll = select.poll()
 
     # -- any thread ---------------------------------------------------------------------
 
@@ -102,38 +80,21 @@ class Connection:
         """Number of calls that wait for their reply. Any thread."""
         return len(self._pending)
 
-    def run(self, call: ClientCall, frame: bytes) -> None:
-        """Send `frame` and wait until `call` is done; its deadline is kept. Any thread."""
-        leads = self._baton.acquire(False)
-        if not leads:
-            call.gate = threading.Lock()
-            call.gate.acquire()
-            self._followers[call] = None
-        elif time.monotonic() - self._last_read_s > _STALE_AFTER_S:
-            self._look_for_news()
-        if not self._launch(call, frame):
-            if leads or (not self._leave_followers(call) and call.promoted):
-                self._pass_baton()
-        elif leads:
-            self._lead(call)
-        elif self._baton.acquire(False):  # it was freed before our entry could be seen
-            if self._leave_followers(call):
-                self._lead(call)
-            else:  # delivered meanwhile; nobody hands a baton over that we hold
-                self._pass_baton()
-        else:
-            self._follow(call)
-
     def start(self, call: ClientCall, frame: bytes) -> None:
         """Send `frame`; `call.on_done` is told on the loop thread. Any thread."""
         self._futures[call.correlation_id] = call
-        if not self._launch(call, frame):
+        try:
+            if not self._launch(call, frame):
+                self._futures.pop(call.correlation_id, None)
+                self._tell_soon(call)
+                return
+            self._deadlines.watch(call)
+            if self._baton.acquire(False):
+                self._pass_baton()
+        except BaseException:
             self._futures.pop(call.correlation_id, None)
-            self._tell_soon(call)
-            return
-        self._deadlines.watch(call)
-        if self._baton.acquire(False):
-            self._pass_baton()
+            self._interrupted(call)
+            raise
 
     def send_oneway(self, frame: bytes) -> CallFailure | None:
         """Send `frame`, whose reply nobody waits for; returns why it could not be. Any thread."""
@@ -212,59 +173,11 @@ class Connection:
 
     def _refusal(self) -> CallFailure:
         """Say why nothing could be sent just now."""
-        if self.down is not None:
-            return CallFailure(self.down.errno, self.down.text, sent=False)
-        if self.going_away:
-            return CallFailure(Errno.STOPPING, f"{self.peer} takes no more calls", sent=False)
         transport = self._transport
-        if transport is not None and transport.closed:
-            return CallFailure(Errno.FAILED_SOCKET, f"{self.peer} broke off", sent=False)
-        text = f"too much is waiting to be sent to {self.peer}"
-        return CallFailure(Errno.OVERCROWDED, text, sent=False)
+        broken = transport is not None and transport.closed
+        return refusal(self.peer, self.down, going_away=self.going_away, broken=broken)
 
     # -- reading: baton holder ----------------------------------------------------------
-
-    def _lead(self, call: ClientCall) -> None:
-        """Read until `call` is done or out of time, then pass the baton on."""
-        transport = self._transport
-        assert transport is not None
-        try:
-            while not call.done:
-                wait_s = call.deadline_s - time.monotonic()
-                if wait_s <= 0.0:
-                    self._expire(call)
-                    return
-                if self._poll.poll(int(wait_s * 1000.0) + 1):
-                    self._read_once(transport)
-        finally:
-            if not call.done:  # interrupted from outside, by Ctrl-C for one
-                self._pending.pop(call.correlation_id, None)
-            self._pass_baton()
-
-    def _follow(self, call: ClientCall) -> None:
-        """Sleep until done, promoted or out of time."""
-        gate = call.gate
-        assert gate is not None
-        try:
-            in_time = gate.acquire(timeout=max(0.0, call.deadline_s - time.monotonic()))
-        except BaseException:  # Ctrl-C: the baton must not be handed to who is gone
-            self._pending.pop(call.correlation_id, None)
-            if not self._leave_followers(call) and call.promoted:
-                self._pass_baton()
-            raise
-        if not in_time and self._leave_followers(call):
-            self._expire(call)
-            return
-        if call.promoted:
-            self._lead(call)
-
-    def _leave_followers(self, call: ClientCall) -> bool:
-        """Take oneself out; False: somebody else just did, and the gate is open."""
-        if self._followers.pop(call, self) is None:
-            return True
-        assert call.gate is not None
-        call.gate.acquire()
-        return False
 
     def _look_for_news(self) -> None:
         """Hear of an end or a going-away that arrived since the last call."""
@@ -337,30 +250,6 @@ class Connection:
         call.failure = CallFailure(Errno.TIMED_OUT, text, sent=True)
         call.done = True
         self._end_if_left()
-
-    def _pass_baton(self) -> None:
-        """Give the baton to who needs it next: a follower, the loop, or nobody."""
-        while True:
-            if self.down is not None:
-                self._retired = True
-                self._loop.post(self._reap)
-                return
-            try:
-                follower, _ = self._followers.popitem()
-            except KeyError:
-                pass
-            else:
-                follower.promoted = True
-                assert follower.gate is not None
-                follower.gate.release()
-                return
-            if self._futures and self._loop.post(self._adopt):
-                return
-            self._baton.release()
-            if not (self._followers or self._futures or self.down is not None):
-                return
-            if not self._baton.acquire(False):
-                return
 
     # -- the end ------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import sys
@@ -22,7 +23,7 @@ from libevrpc.core.hello import GOAWAY_FIELD, HELLO_FIELD, NOTICE_ID
 from libevrpc.core.prpc_encode import encode_reply, encode_request
 from libevrpc.loop.eventloop import EventLoop
 from unit_test.fix_channel import LIMITS, Ends, Fake
-from unit_test.fix_rpc import WAIT_S, wait_until
+from unit_test.fix_rpc import WAIT_S, Serving, wait_until
 
 pytestmark = pytest.mark.live
 TIMES = DialTimes(resolve_s=1.0, connect_s=1.0)
@@ -164,7 +165,7 @@ def test_interrupted_caller_is_handed_no_baton(
             return False
         if place == "promoted follower" and not other.done:
             ends.far.sendall(encode_reply(other.correlation_id, b""))  # its reader leaves
-            wait_until(lambda: call.promoted)
+            wait_until(lambda: connection._reader is call)  # noqa: SLF001
         return True
 
     interrupt(ready)
@@ -205,3 +206,37 @@ def test_system_without_threads_fails_the_dial_by_name(monkeypatch: pytest.Monke
         failed = dial(parse_endpoint("some-name.invalid:1"), TIMES)
         assert isinstance(failed, CallFailure)
         assert "can't start new thread" in failed.text
+
+
+def test_callers_interrupted_anywhere_hang_nobody(serve: Callable[..., Serving]) -> None:
+    class Interrupt(BaseException):
+        """What the signal handler raises, wherever the main thread is."""
+
+    def raise_it(number: int, frame: object) -> None:
+        raise Interrupt
+
+    def beside() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(RpcError):  # its connection ended with an interrupted caller
+                client.call("Foo.Sum", 1, timeout_s=1.0)
+
+    client = serve().client()
+    ended = threading.Event()
+    others = [threading.Thread(target=beside) for _ in range(3)]
+    before = signal.signal(signal.SIGALRM, raise_it)
+    try:
+        for other in others:
+            other.start()
+        for _ in range(300):
+            with contextlib.suppress(Interrupt, RpcError):
+                signal.setitimer(signal.ITIMER_REAL, 0.002)
+                while True:
+                    client.call("Foo.Sum", 1, timeout_s=1.0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+        ended.set()
+        for other in others:
+            other.join(WAIT_S)
+    assert not any(other.is_alive() for other in others)
+    assert client.call("Foo.Sum", 1, 2) == 3

@@ -93,7 +93,7 @@ def test_the_settings_say_how_long_a_failing_server_is_left_alone(
         dead.address, balancer=balancer, set_aside_min_s=700.0, set_aside_max_s=900.0
     )
     with client:
-        chooser = client.route("Named")[0]._balancer
+        chooser = client.route("Named")[0]._balancer  # noqa: SLF001
         wait_until(chooser.states)
         chooser.set_aside(dead, 0.0)
         assert chooser.next_probe_s == 700.0
