@@ -29,6 +29,9 @@ FRAME_BYTES_MAX = 2**31 - 1
 SPAN_MAX_S = 7 * 86400.0
 """No span of time may be set above this."""
 
+BALANCER_NAMES = ("p2c", "round_robin", "random", "weighted", "vnode")
+"""The balancers that have a name; a program may give the class of another as argument."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -188,7 +191,7 @@ class ClientSettings(_Settings):
     resolve_timeout_s: float = _span(2.0, "how long a host name may take to resolve")
     retries_max: int = _count(3, "tries after the first, on other servers", 0, 100)
     retry_budget_percent: float = _setting(20.0, "retries in relation to calls", 0.0, 100.0)
-    balancer: str = _setting("p2c", "how a server is chosen, or the name of an own balancer")
+    balancer: str = _setting("p2c", "how a server is chosen", choices=BALANCER_NAMES)
     client_timeout_s: float = _span(30.0, "silence after which the server may drop us", 0.1)
     set_aside_min_s: float = _span(0.1, "first time a failing server is left alone")
     set_aside_max_s: float = _span(30.0, "longest time a failing server is left alone")

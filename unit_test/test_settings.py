@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from libevrpc.core.balancers import BALANCERS
 from libevrpc.errors import ConfigError
 from libevrpc.settings import (
+    BALANCER_NAMES,
     KINDS,
     CenterSettings,
     ClientSettings,
@@ -181,6 +183,10 @@ def test_config_file_holds_every_setting_with_its_default(section: str) -> None:
     assert load_settings(KINDS[section], config=CONFIG / f"{section}.ini", environ={}) == (
         KINDS[section]()
     )
+
+
+def test_the_names_of_balancers_are_those_there_are() -> None:
+    assert tuple(BALANCERS) == BALANCER_NAMES
 
 
 @pytest.mark.parametrize("section", SECTIONS)

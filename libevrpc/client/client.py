@@ -20,7 +20,7 @@ from libevrpc.client.invocation import CallShape, FutureInvocation, Invocation
 from libevrpc.client.method import MethodSpec, object_method
 from libevrpc.client.router import Router
 from libevrpc.client.stub import Stub
-from libevrpc.core.balancers import Balancer, balancer_named
+from libevrpc.core.balancers import BALANCERS, Balancer, balancer_named
 from libevrpc.core.breaker import BreakerPolicy
 from libevrpc.core.compress import CompressType
 from libevrpc.core.endpoints import Endpoint
@@ -29,7 +29,7 @@ from libevrpc.core.objects import ContentType, encode_arguments
 from libevrpc.core.prpc import META_ROOM_BYTES, WireLimits
 from libevrpc.core.retry import RetryBudget, RetryPolicy
 from libevrpc.core.targets import parse_target
-from libevrpc.errors import UsageError
+from libevrpc.errors import ConfigError, UsageError
 from libevrpc.loop.eventloop import EventLoop, on_any_loop
 from libevrpc.registry.base import Resolver
 from libevrpc.registry.opening import open_resolver
@@ -71,17 +71,15 @@ class RpcClient:
         config: str | Path | None = None,
         **settings: Any,
     ) -> None:
-        self._balancer_class = balancer if isinstance(balancer, type) else None
+        self._balancer_class = _own_balancer(balancer)
         given = {
-            "balancer": balancer if isinstance(balancer, str) else None,
+            "balancer": None if self._balancer_class else balancer,
             "timeout_s": timeout_s,
             **settings,
         }
         self.settings = load_settings(ClientSettings, config=config, arguments=given)
         self._target = parse_target(target)
         self._rng = Random()
-        if self._balancer_class is None:
-            balancer_named(self.settings.balancer, self._rng)  # complain now, not at the first call
         self.timeout_s = self.settings.timeout_s
         """Deadline of calls that name none, seconds."""
         self._methods: dict[tuple[str, int], MethodSpec] = {}
@@ -304,3 +302,22 @@ class RpcClient:
             inflated_bytes_max=settings.inflated_bytes_max,
             request_bytes_max=settings.body_bytes_max - META_ROOM_BYTES,
         )
+
+
+def _own_balancer(balancer: object) -> type[Balancer] | None:
+    """Return the class that a user wrote; None where it is a name, or nothing.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if balancer is None or isinstance(balancer, str):
+        return None
+    if isinstance(balancer, type) and issubclass(balancer, Balancer):
+        return balancer
+    found = balancer if isinstance(balancer, type) else type(balancer)
+    kind = "the class" if found is balancer else "an object of"
+    raise ConfigError(
+        f"argument balancer is {kind} {found.__name__}: must be one of"
+        f" {', '.join(BALANCERS)}, or a subclass of libevrpc.Balancer: the class,"
+        " of which each service gets an object"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 
@@ -93,7 +94,7 @@ def test_the_settings_say_how_long_a_failing_server_is_left_alone(
         dead.address, balancer=balancer, set_aside_min_s=700.0, set_aside_max_s=900.0
     )
     with client:
-        chooser = client.route("Named")[0]._balancer  # noqa: SLF001
+        chooser = client.route("Named")[0]._balancer  # noqa: SLF001  # whom no call reaches  # noqa: SLF001
         wait_until(chooser.states)
         chooser.set_aside(dead, 0.0)
         assert chooser.next_probe_s == 700.0
@@ -109,9 +110,31 @@ def test_futures_are_retried_too(trio: Trio) -> None:
 
 
 def test_overloaded_server_is_asked_once_and_another_answers(trio: Trio) -> None:
-    trio[0][1].fail_with = RpcError(StatusCode.RESOURCE_EXHAUSTED, "full", errno=2004)
-    with RpcClient(target(trio), balancer="round_robin") as client:
-        assert {client.call("Named.who") for _ in range(9)} <= {"b", "c"}
+    held, release = threading.Event(), threading.Event()
+
+    class Full:
+        """Keeps the only worker, so that the next call waits and a third is refused."""
+
+        def hold(self) -> None:
+            held.set()
+            release.wait(WAIT_S)
+
+    named = Named("full")
+    full = RpcServer("127.0.0.1:0", workers=1, queue_max=1)
+    full.add_object(Full())
+    full.add_object(named)
+    with full, RpcClient(full.address) as filler:
+        filling = [filler.future("Full.hold", timeout_s=WAIT_S)]
+        assert held.wait(WAIT_S)
+        filling.append(filler.future("Full.hold", timeout_s=WAIT_S))
+        wait_until(lambda: full.statistics().waiting == 1)
+        with RpcClient(f"{target(trio)},{full.address}", balancer="round_robin") as client:
+            assert {client.call("Named.who") for _ in range(9)} <= {"a", "b", "c"}
+        assert full.statistics().refused > 0
+        release.set()
+        for each in filling:
+            each.result(WAIT_S)
+    assert named.calls == 0
 
 
 def test_answers_are_never_retried(trio: Trio) -> None:

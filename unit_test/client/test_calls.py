@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -18,6 +19,7 @@ from libevrpc import (
     StatusCode,
     UsageError,
 )
+from libevrpc.core.balancers import RandomBalancer
 from unit_test.fix_net import free_port
 from unit_test.fix_rpc import ECHO, WAIT_S, Foo, Serving, request, wait_until
 
@@ -315,6 +317,9 @@ def test_forked_child_calls_on_connections_of_its_own(serving: Serving) -> None:
         ("host", {}, "no port"),
         ("ftp://a:1", {}, "ftp"),
         ("a:1", {"balancer": "fair"}, "fair"),
+        ("a:1", {"balancer": RandomBalancer(Random())}, "object of RandomBalancer: .*a subclass"),
+        ("a:1", {"balancer": 5}, "an object of int: must be one of p2c, "),
+        ("a:1", {"balancer": int}, "the class int: must be one of p2c, "),
         ("a:1", {"timeout_s": -1.0}, "timeout_s"),
         ("a:1", {"timeouts": 1}, "no such setting"),
     ],
