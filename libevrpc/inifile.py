@@ -56,9 +56,10 @@ class IniFile:
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" for the known word most like `word`, or the list of all."""
     words = sorted(known)
-    close = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.5)
+    spelled = {each.lower(): each for each in words}
+    close = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.5)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        return f"; did you mean {spelled[close[0]]!r}?"
     return f"; known: {', '.join(words)}"
 
 

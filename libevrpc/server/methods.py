@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import ModuleType
 from typing import Any, cast
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -14,6 +15,7 @@ from google.protobuf.message import DecodeError
 from libevrpc.core.objects import ContentType, decode_arguments, encode_value
 from libevrpc.core.protobufs import message_class
 from libevrpc.errors import Errno, RpcError, UsageError
+from libevrpc.inifile import nearest
 
 __all__ = [
     "Handling",
@@ -209,12 +211,9 @@ def service_entries(
 
     Raises:
         UsageError: a method is missing, streaming, or does not take (request) or
-            (request, controller).
+            (request, controller), or `inline` names one that there is not.
     """
-    names = set() if isinstance(inline, bool) else set(inline)
-    unknown = names - {method.name for method in descriptor.methods}
-    if unknown:
-        raise UsageError(f"{descriptor.full_name} has no method {sorted(unknown)[0]!r} to inline")
+    names = _inline_names(inline, [m.name for m in descriptor.methods], descriptor.full_name)
     entries = []
     for method in descriptor.methods:
         handler = _handler_of(descriptor, method, implementation)
@@ -224,7 +223,7 @@ def service_entries(
                 method.name,
                 handler,
                 handling=_handling_of(handler, f"{descriptor.full_name}.{method.name}"),
-                inline=inline is True or method.name in names or _is_inline(handler),
+                inline=method.name in names or _is_inline(handler),
                 decode=_protobuf_decoder(method),
                 encode=_protobuf_encoder(method),
             )
@@ -240,31 +239,26 @@ def object_entries(
     A method that has a parameter called `controller` gets the controller there.
 
     Raises:
-        UsageError: the object has no public method, or the name is empty.
+        UsageError: the object has no public method, or one that hides its parameters, the
+            name is empty, or `inline` names a method that there is not.
     """
     if not name:
         raise UsageError("a plain object needs a service name, such as name='Foo'")
-    names = set() if isinstance(inline, bool) else set(inline)
+    functions = _public_methods(target)
+    names = _inline_names(inline, functions, name)
     entries = []
-    for attribute in sorted(dir(target)):
-        if attribute.startswith("_"):
-            continue
-        function = getattr(target, attribute)
-        if not callable(function) or isinstance(function, type):
-            continue
+    for attribute, function in functions.items():
         entries.append(
             MethodEntry(
                 name,
                 attribute,
-                _object_handler(function),
+                _object_handler(function, f"{name}.{attribute}"),
                 handling=Handling.REQUEST_AND_CONTROLLER,
-                inline=inline is True or attribute in names or _is_inline(function),
+                inline=attribute in names or _is_inline(function),
                 decode=decode_arguments,
                 encode=encode_value,
             )
         )
-    if not entries:
-        raise UsageError(f"{type(target).__name__} object has no public method to serve")
     return entries
 
 
@@ -278,9 +272,50 @@ def shown_signature(function: Callable[..., Any]) -> str:
     return str(signature.replace(parameters=parameters))
 
 
-def _object_handler(function: Callable[..., Any]) -> Callable[..., Any]:
+def _inline_names(inline: object, methods: Iterable[str], service: str) -> frozenset[str]:
+    """Return which of `methods` shall run on the loop thread."""
+    known = frozenset(methods)
+    if isinstance(inline, bool):
+        return known if inline else frozenset()
+    if isinstance(inline, str) or not isinstance(inline, Iterable):
+        raise UsageError(
+            f"inline = {inline!r}: write True, or a list of methods of {service}, such as"
+            f" inline=[{min(known)!r}]"
+        )
+    names = frozenset(inline)
+    for name in names - known:
+        raise UsageError(f"{service} has no method {name!r} to inline{nearest(str(name), known)}")
+    return names
+
+
+def _public_methods(target: object) -> dict[str, Callable[..., Any]]:
+    """Return what can be called of a plain object, by name.
+
+    Raises:
+        UsageError: it is data, such as a dict, or there is nothing public to call.
+    """
+    kind = type(target)
+    if kind.__module__ == "builtins" and not isinstance(target, type | ModuleType):
+        raise UsageError(f"a {kind.__name__} has no methods of yours: serve an object of a class")
+    functions = {}
+    for name in sorted(dir(target)):
+        if not name.startswith("_"):
+            function = getattr(target, name)
+            if callable(function) and not isinstance(function, type):
+                functions[name] = function
+    if not functions:
+        raise UsageError(f"{kind.__name__} object has no public method to serve")
+    return functions
+
+
+def _object_handler(function: Callable[..., Any], label: str) -> Callable[..., Any]:
     """Bind decoded arguments; arguments that do not fit are the caller's fault, not ours."""
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{label} does not tell its parameters: write a method that calls it"
+        ) from None
     shown = shown_signature(function)
     wants_controller = "controller" in signature.parameters
 

@@ -206,6 +206,48 @@ def test_whatever_a_handler_fails_with_its_caller_is_answered() -> None:
                 assert (method, caught.value.errno) == (method, errno)
 
 
+@pytest.mark.parametrize(
+    ("inline", "text"),
+    [
+        ("Echo", r"inline = 'Echo': write True, or a list of methods of .*inline=\['Echo'\]"),
+        (["Ehco"], "has no method 'Ehco' to inline; did you mean 'Echo'?"),
+        (["Echo", "zzz"], "has no method 'zzz' to inline; known: Echo"),
+        ([7], "has no method 7 to inline"),
+        (7, "inline = 7: write True, or a list"),
+    ],
+)
+def test_inline_names_methods_that_there_are(inline: Any, text: str) -> None:
+    class Plain:
+        """Has the same method as the service."""
+
+        def Echo(self) -> None:  # noqa: N802
+            pass
+
+    server = RpcServer("127.0.0.1:0")
+    with pytest.raises(UsageError, match=text):
+        server.add_object(Plain(), inline=inline)
+    with pytest.raises(UsageError, match=text):
+        server.add_service(Direct(), ECHO, inline=inline)
+    server.add_object(Plain(), inline=["Echo"])
+    server.add_service(Direct(), ECHO, inline={"Echo"})
+
+
+@pytest.mark.parametrize("data", [{}, [], (), "abc", b"", 5, 1.5, None, print, lambda: None])
+def test_data_and_functions_are_no_objects_to_serve(data: object) -> None:
+    with pytest.raises(UsageError, match="serve an object of a class"):
+        RpcServer("127.0.0.1:0").add_object(data, "X")
+
+
+def test_a_method_that_hides_its_parameters_is_named() -> None:
+    class Holder:
+        """Has a builtin for a method."""
+
+        newest = max
+
+    with pytest.raises(UsageError, match=r"Holder.newest does not tell its parameters"):
+        RpcServer("127.0.0.1:0").add_object(Holder())
+
+
 def test_signature_of_a_type_that_only_a_checker_imports_is_shown_as_written() -> None:
     def sum_of(prices: Prices, controller: ServerController) -> float:  # type: ignore[name-defined]  # noqa: F821
         return 0.0
