@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from libevrpc.core.compress import compress, decompress
 from libevrpc.core.prpc_encode import encode_error, encode_reply
-from libevrpc.errors import ERROR_TEXT_BYTES_MAX, Errno, RpcError, StatusCode, status_of
+from libevrpc.errors import (
+    ERROR_TEXT_BYTES_MAX,
+    STATUS_ERRNO_BASE,
+    Errno,
+    RpcError,
+    StatusCode,
+    status_of,
+)
 from libevrpc.server.calls import ServerCall, ServerController
 from libevrpc.server.methods import Handling, MethodEntry
 
@@ -24,6 +31,21 @@ log = logging.getLogger(__name__)
 _GONE = object()
 _INT31 = 0x7FFFFFFF
 """Error numbers are positive int32 values."""
+_SYSTEM_ERRNO_MAX = 133
+_NOT_A_HANDLERS = frozenset(
+    {
+        Errno.STOPPING,
+        Errno.LIMIT,
+        Errno.OVERCROWDED,
+        Errno.FAILED_SOCKET,
+        Errno.EOF,
+        Errno.CLOSED,
+        Errno.TLS,
+        1017,
+        Errno.REJECTED,
+    }
+)
+"""Numbers that let a client repeat a call: not executed, or lost with its connection."""
 
 
 def run_direct(session: Session, entry: MethodEntry, request: Request) -> bytes:
@@ -164,6 +186,7 @@ def _error_frame(
     """Encode an error, whatever a handler put into it: its caller waits for an answer."""
     if code is StatusCode.OK or not 0 != errno == errno & _INT31:
         errno, code = Errno.INTERNAL, StatusCode.INTERNAL
+    errno = _told_by_handler(errno, code)
     sendable = {
         key: value
         for key, value in fields.items()
@@ -171,6 +194,18 @@ def _error_frame(
     }
     sendable["grpc-status"] = str(int(code))
     return encode_error(request.correlation_id, errno, str(text), sendable)
+
+
+def _told_by_handler(errno: int, code: StatusCode) -> int:
+    """Return the number that a handler's error travels as.
+
+    It ran, whatever number it chose or got from a server that it called itself: a client must
+    not take its error for a refusal and have the call executed again.
+    """
+    if errno in _NOT_A_HANDLERS or errno <= _SYSTEM_ERRNO_MAX:
+        cancelled = errno == Errno.CANCELLED and code is StatusCode.CANCELLED
+        return errno if cancelled else STATUS_ERRNO_BASE + code
+    return errno
 
 
 def _described(exc: BaseException) -> str:
