@@ -10,6 +10,7 @@ from libevrpc.channel.call import CallFailure
 from libevrpc.channel.connection import Connection, ConnectionOptions
 from libevrpc.channel.dial import DialTimes, dial_in_background
 from libevrpc.core.endpoints import Endpoint
+from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
 
 __all__ = ["Channel"]
@@ -27,6 +28,7 @@ class Channel:
     """
 
     __slots__ = (
+        "_closed",
         "_connection",
         "_dialling_lock",
         "_left",
@@ -52,6 +54,7 @@ class Channel:
         self._times = times
         self._connection: Connection | None = None
         self._left: dict[Connection, None] = {}
+        self._closed = False
         self._dialling_lock = threading.Lock()
 
     def connection(self) -> Connection:
@@ -61,13 +64,21 @@ class Channel:
             return connection
         with self._dialling_lock:
             connection = self._connection
-            if connection is None or connection.down is not None or connection.going_away:
-                connection = self._dial()
-            return connection
+            if connection is not None and connection.down is None and not connection.going_away:
+                return connection
+            connection = Connection(self.endpoint.address, self._loop, self._options, self._forget)
+            if not self._closed:
+                self._connection = connection
+        if self._closed:  # by another thread, while a call was on its way here
+            connection.connect_failed(CallFailure(Errno.CLOSED, "client is closed", sent=False))
+        else:
+            self._dial(connection)
+        return connection
 
     def close(self, text: str) -> None:
-        """End the connection; calls in flight fail. The channel may be used again."""
+        """End the connection, for good; calls in flight fail, and so do later ones."""
         with self._dialling_lock:
+            self._closed = True
             connection, self._connection = self._connection, None
         for each in (connection, *self._left):
             if each is not None:
@@ -88,10 +99,7 @@ class Channel:
         """True when there is no connection, not even one that ends with its last call."""
         return self._connection is None and not self._left
 
-    def _dial(self) -> Connection:
-        connection = Connection(self.endpoint.address, self._loop, self._options, self._forget)
-        self._connection = connection
-
+    def _dial(self, connection: Connection) -> None:
         def done(outcome: socket.socket | CallFailure) -> None:
             if isinstance(outcome, CallFailure):
                 connection.connect_failed(outcome)
@@ -99,12 +107,12 @@ class Channel:
                 connection.connected(outcome)
 
         dial_in_background(self.endpoint, self._times, done)
-        return connection
 
     def _forget(self, connection: Connection) -> None:
         """Drop a connection that takes no more calls, unless another has replaced it."""
-        if self._connection is connection:
-            self._connection = None
+        with self._dialling_lock:
+            if self._connection is connection:
+                self._connection = None
         if connection.down is None:
             self._leave(connection)
         else:

@@ -61,7 +61,11 @@ class CallFuture:
             self._run_callbacks()
 
     def cancel(self) -> bool:
-        """Give the call up; a server of ours is told. False: it is done already."""
+        """Give the call up; a server of ours is told.
+
+        True: it ends as cancelled. False: it is done, or just about to be done; it may end
+        either way.
+        """
         return not self._done and self._give_up()
 
     def cancelled(self) -> bool:

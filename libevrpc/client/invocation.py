@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from time import monotonic
 from typing import NoReturn
 
@@ -18,7 +17,7 @@ from libevrpc.client.router import Router
 from libevrpc.core.compress import compress, decompress
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.hello import HELLO_FIELD, ONEWAY_FIELD
-from libevrpc.core.prpc import Reply
+from libevrpc.core.prpc import META_ROOM_BYTES, Reply
 from libevrpc.core.retry import GiveUp, Retry
 from libevrpc.errors import Errno, RpcError, StatusCode, UsageError
 from libevrpc.loop.eventloop import EventLoop
@@ -41,11 +40,13 @@ class CallShape:
         usual: requests need nothing but the method, the deadline and the body.
         inflated_bytes_max: longest reply after decompression.
         request_bytes_max: longest request with its attachment, after compression.
+        frame_bytes_max: the same with its metadata.
     """
 
     __slots__ = (
         "checksum",
         "compress_type",
+        "frame_bytes_max",
         "hello_field",
         "inflated_bytes_max",
         "loop",
@@ -64,6 +65,7 @@ class CallShape:
         request_bytes_max: int,
     ) -> None:
         self.request_bytes_max = request_bytes_max
+        self.frame_bytes_max = request_bytes_max + META_ROOM_BYTES
         self.loop = loop
         self.hello_field = hello_field
         self.compress_type = compress_type
@@ -92,6 +94,7 @@ class Invocation:
 
     # Defaults stand in the class: a call sets what differs, which is little for most.
     _retries = 0
+    _waited = False
     _tried: tuple[Endpoint, ...] = ()
     _controller: ClientController | None = None
     _key: bytes | None = None
@@ -160,7 +163,7 @@ class Invocation:
             if isinstance(outcome, RpcError):
                 raise outcome
             if outcome.delay_s:
-                threading.Event().wait(outcome.delay_s)
+                self._router.ended.wait(outcome.delay_s)
 
     def send_oneway(self) -> None:
         """Send once and forget.
@@ -183,10 +186,11 @@ class Invocation:
             outcome = self._after_failure(failure, self._try_s)
             if isinstance(outcome, RpcError):
                 raise outcome
-            threading.Event().wait(outcome.delay_s)
+            self._router.ended.wait(outcome.delay_s)
 
     def _await_endpoint(self) -> None:
         """Block until the registry names an endpoint."""
+        self._waited = True
         left_s = self._deadline_s - monotonic()
         if left_s <= 0.0 or not self._router.known.wait(left_s):
             raise self._fail(_nobody(self._spec))
@@ -207,12 +211,12 @@ class Invocation:
     ) -> bytes:
         spec = self._spec
         timeout_ms = int(self._timeout_s * 1000.0) or 1
-        if self._retries:
+        if self._retries or self._waited:
             timeout_ms = max(1, math.ceil((self._deadline_s - monotonic()) * 1000.0))
         shape = self._shape
         controller = self._controller
-        if connection.greet:
-            connection.greet = False
+        greets = connection.greet
+        if greets:
             fields = {**(fields or {}), HELLO_FIELD: shape.hello_field}
         elif fields is None and controller is None and shape.usual and not spec.content_type:
             return spec.encoder.encode_usual(call_id, self._payload, timeout_ms)
@@ -222,17 +226,28 @@ class Invocation:
             compress_type = controller.compress_type or compress_type
             if controller.metadata:
                 fields = {**controller.metadata, **(fields or {})}
-        return spec.encoder.encode(
-            call_id,
-            self._payload,
-            timeout_ms=timeout_ms,
-            content_type=spec.content_type,
-            attachment=attachment,
-            compress_type=compress_type,
-            user_fields=fields,
-            log_id=log_id,
-            checksum=shape.checksum,
-        )
+        try:
+            frame = spec.encoder.encode(
+                call_id,
+                self._payload,
+                timeout_ms=timeout_ms,
+                content_type=spec.content_type,
+                attachment=attachment,
+                compress_type=compress_type,
+                user_fields=fields,
+                log_id=log_id,
+                checksum=shape.checksum,
+            )
+            if len(frame) > shape.frame_bytes_max:
+                text = f"request of {len(frame)} bytes, limit {shape.frame_bytes_max}"
+                raise RpcError.from_errno(Errno.BAD_REQUEST, text)
+        except RpcError as exc:  # our own fault: the server must not look busy, nor bad
+            assert self._endpoint is not None
+            self._router.succeeded(self._endpoint, self._try_s, 0.0)
+            raise self._fail(exc) from None
+        if greets:
+            connection.greet = False
+        return frame
 
     def _judge(self, call: ClientCall) -> Reply | RpcError | Retry:
         """Say what a finished try means: the reply, the error to raise, or another try."""
@@ -360,7 +375,13 @@ class FutureInvocation(Invocation, CallFuture):
             return
         self._connection = connection = channel.connection()
         self._call = call = ClientCall(connection.next_id(), self._deadline_s, self._on_done)
-        connection.start(call, self._frame(connection, call.correlation_id))
+        try:
+            frame = self._frame(connection, call.correlation_id)
+        except RpcError as exc:
+            self._call = None
+            self._end_badly(exc)
+            return
+        connection.start(call, frame)
 
     def _on_done(self, call: ClientCall) -> None:
         """Take the end of a try. Loop thread."""
@@ -403,6 +424,7 @@ class FutureInvocation(Invocation, CallFuture):
     def _wait_for_endpoint(self) -> None:
         """Launch once the registry names an endpoint, or fail at the deadline."""
         loop = self._shape.loop
+        self._waited = True
         waiting = [self._relaunch]
         self._resting = True
 

@@ -64,6 +64,7 @@ class Router:
         "_waiters",
         "balances",
         "closed",
+        "ended",
         "known",
     )
 
@@ -83,6 +84,8 @@ class Router:
         """False while there is exactly one endpoint: nothing to choose, nothing to count."""
         self.closed = False
         """No call is started or retried any more."""
+        self.ended = threading.Event()
+        """Set with `closed`: what waits before another try need not."""
         self._balancer = balancer
         self._budget = budget
         self._policy = policy
@@ -212,6 +215,7 @@ class Router:
         """End every channel."""
         with self._lock:
             self.closed = True
+            self.ended.set()
             self.known.set()  # whoever waits for an endpoint need not wait any longer
             channels = [*self._channels.values(), *self._leaving]
             self._channels.clear()

@@ -21,6 +21,7 @@ from libevrpc.clock import monotonic_s
 from libevrpc.core.endpoints import parse_endpoint
 from libevrpc.core.hello import GOAWAY_FIELD, HELLO_FIELD, NOTICE_ID
 from libevrpc.core.prpc_encode import encode_reply, encode_request
+from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
 from unit_test.fix_channel import LIMITS, Ends, Fake
 from unit_test.fix_rpc import WAIT_S, Serving, wait_until
@@ -240,3 +241,14 @@ def test_callers_interrupted_anywhere_hang_nobody(serve: Callable[..., Serving])
             other.join(WAIT_S)
     assert not any(other.is_alive() for other in others)
     assert client.call("Foo.Sum", 1, 2) == 3
+
+
+def test_call_that_races_the_end_of_its_client_dials_nobody(loop: EventLoop) -> None:
+    channel = Channel(parse_endpoint("127.0.0.1:9"), loop, LIMITS, TIMES)
+    channel.close("client is closed")
+    connection = channel.connection()
+    call = ClientCall(connection.next_id(), monotonic_s() + WAIT_S)
+    connection.run(call, b"x")
+    assert call.failure is not None
+    assert (call.failure.errno, call.failure.sent) == (Errno.CLOSED, False)
+    assert channel.ended
