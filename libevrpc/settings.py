@@ -87,9 +87,17 @@ def _log_level() -> Any:
     return _setting("info", "what goes to standard error", choices=levels)
 
 
-def _require(holds: bool, text: str) -> None:
+class _MisfitError(ConfigError):
+    """A complaint that knows the settings it is about."""
+
+    def __init__(self, text: str, names: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.names = names
+
+
+def _require(holds: bool, text: str, *names: str) -> None:
     if not holds:
-        raise ConfigError(text)
+        raise _MisfitError(text, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ class _Settings:
         for name, rule in rules_of(type(self)).items():
             value = getattr(self, name)
             complaint = rule.complaint(value)
-            _require(complaint is None, f"{name} = {value}: {complaint}")
+            _require(complaint is None, f"{name} = {value}: {complaint}", name)
         self._check_together()
 
     def _check_together(self) -> None:
@@ -167,16 +175,20 @@ class ServerSettings(_Settings):
     log_level: str = _log_level()
 
     def _check_together(self) -> None:
-        _require(bool(self.listen), "listen: at least one address")
+        _require(bool(self.listen), "listen: at least one address", "listen")
         _require(
             self.unsent_pause_bytes <= self.unsent_bytes_max,
             f"unsent_pause_bytes = {self.unsent_pause_bytes}: must be at most unsent_bytes_max"
             f" ({self.unsent_bytes_max})",
+            "unsent_pause_bytes",
+            "unsent_bytes_max",
         )
         _require(
             self.body_bytes_max <= self.unsent_bytes_max,
             f"body_bytes_max = {self.body_bytes_max}: must be at most unsent_bytes_max"
             f" ({self.unsent_bytes_max}), or the longest reply could not be sent",
+            "body_bytes_max",
+            "unsent_bytes_max",
         )
 
 
@@ -222,6 +234,8 @@ class ClientSettings(_Settings):
             _require(
                 getattr(self, low) <= getattr(self, high),
                 f"{low} = {getattr(self, low)}: must be at most {high} ({getattr(self, high)})",
+                low,
+                high,
             )
 
 
@@ -265,7 +279,8 @@ class CenterSettings(_Settings):
             ("expiry_s", "suspect_max_s", "or no server is ever a suspect"),
         ):
             first, second = getattr(self, low), getattr(self, high)
-            _require(first < second, f"{low} = {first}: must be below {high} ({second}), {why}")
+            text = f"{low} = {first}: must be below {high} ({second}), {why}"
+            _require(first < second, text, low, high)
 
 
 KINDS: Mapping[str, type[_Settings]] = {
@@ -300,15 +315,14 @@ def load_settings(
     Raises:
         ConfigError: one line that names the place, what was found and what would be right.
     """
-    chosen: dict[str, object] = {}
-    if config is not None:
-        chosen |= _from_ini(kind, config)
-    chosen |= _from_environ(kind, os.environ if environ is None else environ)
-    chosen |= _from_arguments(kind, arguments or {})
+    in_file = _from_ini(kind, config) if config is not None else {}
+    nearer = _from_environ(kind, os.environ if environ is None else environ)
+    nearer |= _from_arguments(kind, arguments or {})
     try:
-        return kind(**chosen)
-    except ConfigError as exc:
-        where = f"{config}: " if config is not None else ""
+        return kind(**{**in_file, **nearer})
+    except _MisfitError as exc:
+        to_blame = any(name in in_file and name not in nearer for name in exc.names)
+        where = f"{config}: " if to_blame else ""
         raise ConfigError(f"{where}[{kind.SECTION}] {exc}") from exc
 
 
@@ -362,6 +376,8 @@ def _from_arguments(kind: type[_Settings], arguments: Mapping[str, object]) -> d
             raise ConfigError(f"argument {name!r}: no such setting{nearest(name, rules)}")
         if value is not None:
             found[name] = _as_argument(name, value, types[name])
+            complaint = rules[name].complaint(found[name])
+            _require(complaint is None, f"argument {name} = {value}: {complaint}")
     return found
 
 

@@ -140,6 +140,22 @@ def test_values_that_do_not_fit_together_name_the_file(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_is_blamed_only_for_what_stands_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "ok.ini"
+    path.write_text("[server]\nthreads = 2\nunsent_bytes_max = 64 MiB\n")
+    pause = "[server] unsent_pause_bytes = 134217728: must be at most unsent_bytes_max (67108864)"
+    both = {"unsent_pause_bytes": 2**27, "unsent_bytes_max": 2**26}
+    for arguments, text in (
+        ({"threads": 0}, "argument threads = 0: must be at least 1"),
+        ({"security": "off"}, "argument security = off: must be one of: loopback, none"),
+        ({"unsent_pause_bytes": 2**27}, f"{path}: {pause}"),
+        (both, pause),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load_settings(ServerSettings, config=path, arguments=arguments, environ={})
+        assert str(caught.value) == text
+
+
 def test_arguments_are_checked() -> None:
     assert refused(ServerSettings, thread=1).endswith("; did you mean 'threads'?")
     assert refused(ServerSettings, threads="2").endswith("must be a whole number")
@@ -149,7 +165,7 @@ def test_arguments_are_checked() -> None:
     assert refused(ServerSettings, registry=1).endswith("must be a string")
     assert refused(ServerSettings, listen=3).endswith("must be a string or a list of strings")
     assert refused(ServerSettings, listen=[3]).endswith("must be a string or a list of strings")
-    assert refused(ServerSettings, threads=0) == "[server] threads = 0: must be at least 1"
+    assert refused(ServerSettings, threads=0) == "argument threads = 0: must be at least 1"
 
 
 def test_arguments_may_be_written_the_short_way() -> None:
