@@ -26,6 +26,9 @@ MIB = 1024 * KIB
 FRAME_BYTES_MAX = 2**31 - 1
 """No limit on a body may be set above this: lengths travel in 32 bits."""
 
+BODY_BYTES_LEAST = 8 * KIB
+"""No body may be limited to less: beside the payload it has to hold what is said about it."""
+
 SPAN_MAX_S = 7 * 86400.0
 """No span of time may be set above this."""
 
@@ -133,7 +136,7 @@ class ServerSettings(_Settings):
     processes: int = _count(1, "processes that share the listening sockets", at_most=1)
     client_timeout_s: float = _span(30.0, "a client silent for this long is gone", 0.1)
     call_timeout_max_s: float = _span(3600.0, "longest a call may run, whatever the caller says")
-    body_bytes_max: int = _size(64 * MIB, "longest body of a message")
+    body_bytes_max: int = _size(64 * MIB, "longest body of a message", BODY_BYTES_LEAST)
     header_bytes_max: int = _size(64 * KIB, "longest header of a message")
     inflated_bytes_max: int = _size(64 * MIB, "longest body after decompression")
     calls_per_connection_max: int = _count(
@@ -210,7 +213,7 @@ class ClientSettings(_Settings):
     pull_min_s: float = _span(30.0, "the map is asked for at the earliest after this")
     pull_max_s: float = _span(60.0, "the map is asked for at the latest after this")
     long_poll: bool = _setting(True, "hear of a new map at once, beside the pulls")
-    body_bytes_max: int = _size(64 * MIB, "longest body of a message")
+    body_bytes_max: int = _size(64 * MIB, "longest body of a message", BODY_BYTES_LEAST)
     header_bytes_max: int = _size(64 * KIB, "longest header of a message")
     inflated_bytes_max: int = _size(64 * MIB, "longest body after decompression")
     calls_per_connection_max: int = _count(

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from libevrpc.core.balancers import BALANCERS
+from libevrpc.core.prpc import META_ROOM_BYTES
 from libevrpc.errors import ConfigError
 from libevrpc.settings import (
     BALANCER_NAMES,
+    BODY_BYTES_LEAST,
     KINDS,
     CenterSettings,
     ClientSettings,
@@ -75,7 +77,7 @@ def test_settings_never_change() -> None:
     [
         ("listen", "a:1, [::1]:2,,", ("a:1", "[::1]:2")),
         ("body_bytes_max", "2 MiB", 2 * 1024 * 1024),
-        ("body_bytes_max", "2048", 2048),
+        ("body_bytes_max", "8192", 8192),
         ("drain_s", "0", 0.0),
         ("registry", " list://a:1 ", "list://a:1"),
         ("threads", "4", 4),
@@ -154,6 +156,13 @@ def test_a_file_is_blamed_only_for_what_stands_in_it(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             load_settings(ServerSettings, config=path, arguments=arguments, environ={})
         assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("kind", [ServerSettings, ClientSettings])
+def test_the_least_body_holds_a_payload_beside_its_meta(kind: type) -> None:
+    assert BODY_BYTES_LEAST >= 2 * META_ROOM_BYTES
+    assert refused(kind, body_bytes_max=META_ROOM_BYTES).endswith("must be at least 8192")
+    assert kind(body_bytes_max=BODY_BYTES_LEAST).body_bytes_max == BODY_BYTES_LEAST
 
 
 def test_arguments_are_checked() -> None:
