@@ -93,7 +93,7 @@ def _log_level() -> Any:
 class _MisfitError(ConfigError):
     """A complaint that knows the settings it is about."""
 
-    def __init__(self, text: str, names: tuple[str, ...]) -> None:
+    def __init__(self, text: str, names: tuple[str, ...] = ()) -> None:
         super().__init__(text)
         self.names = names
 
@@ -170,7 +170,10 @@ class ServerSettings(_Settings):
     registry: str = _setting("", "where to announce the services, as a target; empty: nowhere")
     report_s: float = _span(1.0, "how often the load is reported to the registry", 0.1)
     weight: float = _setting(1.0, "share of the load beside other servers", 0.01, 100.0)
-    tags: tuple[str, ...] = _setting((), "words that clients may choose servers by")
+    tags: tuple[str, ...] = _setting(
+        (),
+        "words told with the server in the cluster's map, which clients get but do not choose by",
+    )
     state_dir: str = _setting("", "what survives a restart; empty: the user's state folder")
     security: str = _security(
         "loopback: refuse to listen beyond this machine; none: listen anywhere, unprotected"
@@ -207,7 +210,6 @@ class ClientSettings(_Settings):
     retries_max: int = _count(3, "tries after the first, on other servers", 0, 100)
     retry_budget_percent: float = _setting(20.0, "retries in relation to calls", 0.0, 100.0)
     balancer: str = _setting("p2c", "how a server is chosen", choices=BALANCER_NAMES)
-    client_timeout_s: float = _span(30.0, "silence after which the server may drop us", 0.1)
     set_aside_min_s: float = _span(0.1, "first time a failing server is left alone")
     set_aside_max_s: float = _span(30.0, "longest time a failing server is left alone")
     pull_min_s: float = _span(30.0, "the map is asked for at the earliest after this")

@@ -20,11 +20,12 @@ from libevrpc.client.invocation import CallShape, FutureInvocation, Invocation
 from libevrpc.client.method import MethodSpec, object_method
 from libevrpc.client.router import Router
 from libevrpc.client.stub import Stub
+from libevrpc.clock import monotonic_s
 from libevrpc.core.balancers import BALANCERS, Balancer, balancer_named
 from libevrpc.core.breaker import BreakerPolicy
 from libevrpc.core.compress import CompressType
 from libevrpc.core.endpoints import Endpoint
-from libevrpc.core.hello import HELLO_VERSION, Hello
+from libevrpc.core.hello import CLIENT_HELLO
 from libevrpc.core.objects import ContentType, encode_arguments
 from libevrpc.core.prpc import META_ROOM_BYTES, WireLimits
 from libevrpc.core.retry import RetryBudget, RetryPolicy
@@ -37,6 +38,8 @@ from libevrpc.settings import ClientSettings, load_settings
 
 __all__ = ["RpcClient"]
 
+_SETTLE_S = 1.0
+"""How long `close` waits, at most, for a dial that one-way requests wait for."""
 _METHODS_KEPT_MAX = 1024
 """Methods of plain objects whose constant bytes a client keeps."""
 
@@ -206,7 +209,10 @@ class RpcClient:
         return () if route is None else route[0].endpoints()
 
     def close(self) -> None:
-        """Close the connections; calls in flight fail. Any number of times."""
+        """Close the connections; calls in flight fail. Any number of times.
+
+        One-way requests that wait for a connection have a second to get on their way.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -217,7 +223,9 @@ class RpcClient:
             loop, self._loop = self._loop, None
         for resolver in resolvers:
             resolver.close()
+        until_s = monotonic_s() + (0.0 if on_any_loop() else _SETTLE_S)
         for router in routers.values():
+            router.settle(until_s)
             router.close("client is closed")
         if loop is not None:
             release_loop()
@@ -293,10 +301,9 @@ class RpcClient:
 
     def _make_shape(self, loop: EventLoop) -> CallShape:
         settings = self.settings
-        timeout_ms = int(settings.client_timeout_s * 1000.0)
         return CallShape(
             loop=loop,
-            hello_field=Hello(HELLO_VERSION, timeout_ms).field(),
+            hello_field=CLIENT_HELLO.field(),
             compress_type=int(CompressType[settings.compress.upper()]),
             checksum=settings.checksum,
             inflated_bytes_max=settings.inflated_bytes_max,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 __all__ = [
+    "CLIENT_HELLO",
     "GOAWAY_FIELD",
     "HELLO_FIELD",
     "INTERNAL_SERVICE",
@@ -43,7 +44,8 @@ class Hello:
     Attributes:
         version: of the private conversation; a peer with another one still gets PRPC.
         client_timeout_ms: from a server: a client silent for this long is taken for
-            dead, so ping three times as often. From a client: what it would like.
+            dead, so ping three times as often. From a client: there, but without meaning;
+            each server has its own.
     """
 
     version: int
@@ -52,6 +54,10 @@ class Hello:
     def field(self) -> str:
         """Spell it for user_fields."""
         return f"version={self.version};client_timeout_ms={self.client_timeout_ms}"
+
+
+CLIENT_HELLO = Hello(HELLO_VERSION, 30_000)
+"""What every client says."""
 
 
 def read_hello(user_fields: Mapping[str, str] | None) -> Hello | None:

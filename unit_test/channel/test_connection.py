@@ -190,7 +190,7 @@ def test_slow_resolver_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_idle_connection_notices_its_end(serve: Callable[..., Serving]) -> None:
     serving = serve(idle_timeout_s=0.2)
-    client = serving.client(client_timeout_s=60.0)
+    client = serving.client()
     assert client.call("Foo.Sum", 1) == 1
     wait_until(lambda: serving.server.statistics().connections == 0)
     assert client.call("Foo.Sum", 2) == 2

@@ -322,6 +322,7 @@ def test_forked_child_calls_on_connections_of_its_own(serving: Serving) -> None:
         ("a:1", {"balancer": int}, "the class int: must be one of p2c, "),
         ("a:1", {"timeout_s": -1.0}, "timeout_s"),
         ("a:1", {"timeouts": 1}, "no such setting"),
+        ("a:1", {"client_timeout_s": 9.0}, "no such setting"),  # each server has its own
     ],
 )
 def test_bad_targets_and_settings_are_one_clear_line(
@@ -336,3 +337,11 @@ def test_own_balancer_may_be_given(serving: Serving) -> None:
         """Chooses as the base does."""
 
     assert serving.client(balancer=Mine).call("Foo.Sum", 1) == 1
+
+
+def test_oneway_calls_before_a_close_arrive(serve: Callable[..., Serving]) -> None:
+    serving = serve()
+    for number in range(10):
+        with RpcClient(serving.address) as client:
+            client.stub(ECHO).Echo.oneway(request(str(number)))
+    wait_until(lambda: len(serving.handler.calls) == 10)

@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libevrpc.core.hello import HELLO_FIELD, HELLO_VERSION, Hello, read_hello
+from libevrpc.core.hello import CLIENT_HELLO, HELLO_FIELD, HELLO_VERSION, Hello, read_hello
 
 
 @given(st.integers(1, 86_400_000))
 def test_hello_comes_back_as_said(client_timeout_ms: int) -> None:
     hello = Hello(HELLO_VERSION, client_timeout_ms)
     assert read_hello({"other": "x", HELLO_FIELD: hello.field()}) == hello
+
+
+def test_servers_understand_what_clients_say() -> None:
+    assert read_hello({HELLO_FIELD: CLIENT_HELLO.field()}) == CLIENT_HELLO
 
 
 def test_unknown_keys_are_for_later_versions() -> None:

@@ -42,7 +42,7 @@ def test_handler_hears_that_its_client_is_gone(
 ) -> None:
     serving = serve(client_timeout_s=CLIENT_TIMEOUT_S)
     serving.server.add_object(Patient(serving))
-    beside = serving.client(client_timeout_s=CLIENT_TIMEOUT_S)
+    beside = serving.client()
     environ = {name: each for name, each in os.environ.items() if not name.startswith("COVERAGE")}
     with subprocess.Popen([sys.executable, "-c", PROGRAM, serving.address], env=environ) as process:
         try:
