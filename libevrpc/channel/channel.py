@@ -75,6 +75,12 @@ class Channel:
             self._dial(connection)
         return connection
 
+    def settle(self, timeout_s: float) -> None:
+        """Wait for the dial if one-way requests are to be sent then. No loop thread."""
+        connection = self._connection
+        if connection is not None:
+            connection.settle(timeout_s)
+
     def close(self, text: str) -> None:
         """End the connection, for good; calls in flight fail, and so do later ones."""
         with self._dialling_lock:

@@ -67,6 +67,7 @@ class Connection(ReaderBaton):
         self._deadlines = FutureDeadlines(loop, self._futures, self._expire_future)
         self._upkeep = Upkeep(loop, park=self._park, ping=self._ping, dead=self._found_dead)
         self._shut = False
+        self._opened = threading.Event()
 
     # -- any thread ---------------------------------------------------------------------
 
@@ -112,6 +113,11 @@ class Connection(ReaderBaton):
         if self._upkeep.greeted:  # only a peer of ours understands
             self._send(None, cancel_frame(self.next_id(), call.correlation_id))
         return True
+
+    def settle(self, timeout_s: float) -> None:
+        """Wait for the dial if one-way requests are to be sent then. No loop thread."""
+        if any(call is None for call, _ in list(self._waiting)):
+            self._opened.wait(max(0.0, timeout_s))
 
     def close(self, text: str) -> None:
         """End the connection; calls in flight fail. Any thread, any number of times."""
@@ -263,6 +269,7 @@ class Connection(ReaderBaton):
             self.down = failure
             transport = self._transport
             self._waiting.clear()
+        self._opened.set()
         if transport is None:
             failure = CallFailure(failure.errno, failure.text, sent=False)
         while self._pending:
@@ -298,6 +305,7 @@ class Connection(ReaderBaton):
         with self._state_lock:
             self._transport = transport
             refused = self._send_waiting(transport)
+        self._opened.set()
         for call in refused:
             if self._pending.pop(call.correlation_id, None) is not None:
                 call.failure = self._refusal()

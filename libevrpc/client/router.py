@@ -211,6 +211,13 @@ class Router:
                 deadline_s=deadline_s,
             )
 
+    def settle(self, until_s: float) -> None:
+        """Wait for dials whose one-way requests are still to be sent. No loop thread."""
+        with self._lock:
+            channels = [*self._channels.values(), *self._leaving]
+        for channel in channels:
+            channel.settle(until_s - monotonic_s())
+
     def close(self, text: str) -> None:
         """End every channel."""
         with self._lock:
