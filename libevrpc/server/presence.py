@@ -21,6 +21,16 @@ __all__ = ["Presence"]
 _WITHDRAW_S = 2.0
 """How long a stop waits for the registry to hear the goodbye."""
 
+_LOOPBACK_NAMES = (
+    "localhost",
+    "localhost.localdomain",
+    "localhost4",
+    "localhost6",
+    "ip6-localhost",
+    "ip6-loopback",
+)
+"""What hosts files call the loopback addresses; `x.localhost` is one by its own rule."""
+
 
 class Presence:
     """Announces one server. Methods: the server's thread of the moment.
@@ -70,27 +80,31 @@ def advertised_address(address: str, target: Target) -> str:
         ConfigError: a wildcard, or loopback although the registry is on another machine.
     """
     endpoint = parse_endpoint(address)
-    host = "127.0.0.1" if endpoint.path else endpoint.host
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        return endpoint.address
     hint = "; set advertise = HOST:PORT to what clients can dial"
-    if ip.is_unspecified:
+    if _is_unspecified(endpoint.host):
         raise ConfigError(f"cannot advertise {address}: it means every interface{hint}")
     remote = [each for each in target.endpoints if not _is_local(each.host)]
-    if ip.is_loopback and remote:
+    if remote and _is_local(endpoint.host):
         raise ConfigError(
             f"cannot advertise {address}: {remote[0].address} is on another machine{hint}"
         )
     return endpoint.address
 
 
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def _is_local(host: str) -> bool:
+    """True for what only this machine can dial: a path (no host), loopback and its names."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host in ("", "localhost")
+        name = host.lower().removesuffix(".")
+        return name in ("", *_LOOPBACK_NAMES) or name.endswith(".localhost")
 
 
 class LoadMeter:
