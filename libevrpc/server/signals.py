@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
+
+from libevrpc.errors import UsageError
 
 __all__ = ["StopSignals"]
 
@@ -30,6 +33,11 @@ class StopSignals:
         self._wakeup_before = -1
 
     def __enter__(self) -> StopSignals:
+        if threading.current_thread() is not threading.main_thread():
+            raise UsageError(
+                "signals are heard on the main thread only: call run() there, or start(), wait()"
+                " and stop()"
+            )
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._write_fd, False)
         self._wakeup_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)

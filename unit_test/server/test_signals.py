@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 
+from libevrpc import RpcServer, UsageError
 from libevrpc.server.signals import StopSignals
 
 
@@ -47,6 +48,26 @@ def test_other_signals_do_not_end_the_wait() -> None:
             ender.join()
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_another_thread_is_told_that_it_hears_no_signals() -> None:
+    caught: list[Exception] = []
+    server = RpcServer("127.0.0.1:0")
+
+    def run() -> None:
+        try:
+            server.run()
+        except UsageError as exc:
+            caught.append(exc)
+
+    open_before = os.listdir("/proc/self/fd")
+    other = threading.Thread(target=run)
+    other.start()
+    other.join()
+    assert "call run() there, or start(), wait() and stop()" in str(caught[0])
+    assert len(os.listdir("/proc/self/fd")) == len(open_before)
+    server.start()  # nothing has begun
+    server.stop(0.0)
 
 
 def test_a_second_signal_is_told_and_handlers_are_put_back() -> None:
