@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 _GONE = object()
 _NEVER_S = float("inf")
 _WARN_EVERY_S = 10.0
-"""A slow inline method is named this often at most."""
+"""A slow inline method, or a peer whose frames are dropped, is named this often at most."""
 _HELD_BYTES_MAX = 64 * 1024
 """Replies held back to share one send, at most."""
 _JOINED_BYTES_MAX = 256 * 1024
@@ -85,6 +85,8 @@ class Session:
     __slots__ = (
         "_checker",
         "_decoder",
+        "_dropped",
+        "_dropped_warn_s",
         "_end_hooks",
         "_greeted",
         "_inline_bytes",
@@ -119,6 +121,8 @@ class Session:
         self._inline_frames: list[bytes] | None = None
         self._inline_bytes = 0
         self._greeted = False
+        self._dropped = 0
+        self._dropped_warn_s = -_NEVER_S
         self._end_hooks: dict[object, Callable[[], object]] | None = {}
 
     def begin(self) -> None:
@@ -136,7 +140,8 @@ class Session:
         frames = self._inline_frames = []
         self._inline_bytes = 0
         broken: Broken | None = None
-        for event in self._decoder.receive_data(data):
+        events = self._decoder.receive_data(data)
+        for event in events:
             if type(event) is Request:
                 self._admit(event, now_s)
             elif type(event) is Broken:
@@ -151,7 +156,7 @@ class Session:
             self._transport.close(str(broken.error))
         if not self._decoder.partial:
             timers.partial_since_s = None
-        elif timers.partial_since_s is None:
+        elif events or timers.partial_since_s is None:  # else the same message goes on
             timers.partial_since_s = now_s
 
     def _admit(self, request: Request, now_s: float) -> None:
@@ -169,7 +174,7 @@ class Session:
         if shard.stopping and not entry.internal:
             self._turn_down(request, Errno.STOPPING, "server is stopping")
             return
-        if len(self.in_flight) >= self.limits.calls_max:
+        if len(self.in_flight) >= self.limits.calls_max and not entry.internal:
             text = f"{self.limits.calls_max} calls are in flight on this connection already"
             self._turn_down(request, Errno.LIMIT, text)
             return
@@ -199,7 +204,7 @@ class Session:
         started_s = perf_counter()
         if entry.handling is Handling.REQUEST:
             frame = run_direct(self, entry, request)
-            if request.user_fields is None or ONEWAY_FIELD not in request.user_fields:
+            if not _is_oneway(request):
                 self._put(frame)
         else:
             execute(self._new_call(request, entry, now_s, 0))
@@ -219,9 +224,21 @@ class Session:
                 self._timers.greeted = True
                 self._send_error(correlation_id, errno, text)
             case Dropped(reason):
-                log.warning("frame dropped peer=%s reason=%s", self.peer, reason)
+                self._note_dropped(reason)
             case _:
                 raise AssertionError(f"a server decoder made {event!r}")
+
+    def _note_dropped(self, reason: str) -> None:
+        """Warn of dropped frames, at most once in a while: a peer may send any number."""
+        self._dropped += 1
+        now_s = self._shard.loop.now_s
+        if now_s - self._dropped_warn_s >= _WARN_EVERY_S:
+            self._dropped_warn_s = now_s
+            self._tell_dropped(reason)
+
+    def _tell_dropped(self, reason: str) -> None:
+        count, self._dropped = self._dropped, 0
+        log.warning("frames dropped peer=%s count=%d reason=%s", self.peer, count, reason)
 
     def _greet(self, request: Request) -> None:
         """Answer a hello at once: the call it came with may take an hour."""
@@ -252,8 +269,7 @@ class Session:
 
     def reply(self, call: ServerCall, frame: bytes) -> None:
         """Send the reply to a call that the caller took out of `in_flight`. Any thread."""
-        fields = call.request.user_fields
-        if fields is not None and ONEWAY_FIELD in fields:
+        if _is_oneway(call.request):
             return
         if call.entry.inline and self._shard.loop.on_loop():
             self._put(frame)
@@ -337,6 +353,10 @@ class Session:
 
     def _turn_down(self, request: Request, errno: int, text: str) -> None:
         self._shard.refused += 1
+        self._tell(request, errno, text)
+
+    def _tell(self, request: Request, errno: int, text: str) -> None:
+        """Answer with an error, if an answer is wanted."""
         fields = request.user_fields
         if fields is None or ONEWAY_FIELD not in fields:
             self._send_error(request.correlation_id, errno, text)
@@ -373,7 +393,7 @@ class Session:
                 self._shard.expired += 1
                 call.cancel()
                 text = "deadline reached before the handler finished"
-                self._send_error(call.request.correlation_id, Errno.TIMED_OUT, text)
+                self._tell(call.request, Errno.TIMED_OUT, text)
         if earliest_s < _NEVER_S:
             self._arm_sweep(earliest_s)
 
@@ -423,12 +443,21 @@ class Session:
                 loop.cancel(timer)
         self._transport.release()
         for call in list(self.in_flight):
+            if _is_oneway(call.request):
+                continue  # its caller may leave: it waits for nothing
             if self.in_flight.pop(call, _GONE) is not _GONE:
                 self._shard.cancelled += 1
                 call.cancel()
+        if self._dropped:
+            self._tell_dropped("since the last warning")
         self._shard.forget(self, reason)
         hooks, self._end_hooks = self._end_hooks, None
         for key in list(hooks or {}):
             hook = hooks.pop(key, None) if hooks else None
             if hook is not None:  # else its own thread has just taken it back
                 run_hook(hook)
+
+
+def _is_oneway(request: Request) -> bool:
+    fields = request.user_fields
+    return fields is not None and ONEWAY_FIELD in fields

@@ -218,4 +218,4 @@ def test_frames_that_are_no_request_cost_only_themselves(
     raw.send(b"PRPC" + (1).to_bytes(4, "big") + (5).to_bytes(4, "big") + b"x")
     raw.call(ECHO, body("still here"))
     assert raw.reply().payload == body("still here")
-    assert "frame dropped" in caplog.text
+    assert "frames dropped" in caplog.text

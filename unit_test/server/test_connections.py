@@ -1,0 +1,68 @@
+"""What one connection may do to itself and to the others: half requests, floods, full tables."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from libevrpc.clock import monotonic_s
+from libevrpc.core.hello import ONEWAY_FIELD
+from libevrpc.core.prpc_encode import encode_request
+from libevrpc.gen.internal_pb2 import CancelRequest, CancelResponse
+from unit_test.fix_rpc import WAIT_S, Serving, body, wait_until
+
+pytestmark = pytest.mark.live
+NAME = "echo.EchoService.Echo"
+
+
+def test_requests_that_always_overlap_reads_are_not_half_a_request(
+    serve: Callable[..., Serving],
+) -> None:
+    raw = serve(half_request_timeout_s=0.8).raw()
+    frame = encode_request("echo.EchoService", "Echo", 1, body("x"), timeout_ms=5000)
+    until_s = monotonic_s() + 1.8
+    raw.send(frame[:10])
+    while monotonic_s() < until_s:  # a message begins with every read, and is whole at the next
+        raw.send(frame[10:] + frame[:10])
+        assert raw.reply().error_code == 0
+    assert raw.closed()  # the last one never becomes whole
+
+
+def test_calls_of_a_full_connection_can_be_cancelled(serve: Callable[..., Serving]) -> None:
+    serving = serve(calls_per_connection_max=2)
+    raw = serving.raw()
+    for call_id in (1, 2):
+        raw.call(NAME, body("until cancelled"), call_id)
+    wait_until(lambda: serving.server.statistics().in_flight == 2)
+    raw.call("evrpc.Internal.Cancel", CancelRequest(correlation_id=2).SerializeToString(), 3)
+    reply = raw.reply()
+    assert (reply.correlation_id, reply.error_code) == (3, 0)
+    assert CancelResponse.FromString(reply.payload).found
+    assert serving.server.statistics().in_flight == 1
+
+
+def test_one_way_calls_hear_nothing_of_their_deadline(serving: Serving) -> None:
+    raw = serving.raw()
+    fields = {ONEWAY_FIELD: "1"}
+    raw.call(NAME, body("until cancelled"), 1, timeout_ms=30, user_fields=fields)
+    assert serving.handler.cancelled.wait(WAIT_S)
+    assert serving.server.statistics().expired == 1
+    raw.call(NAME, body("next"), 2)
+    assert raw.reply().correlation_id == 2
+
+
+def test_dropped_frames_are_counted_not_listed(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = serving.raw()
+    raw.send(struct.pack(">4sII", b"PRPC", 0, 1) * 1000)
+    raw.call(NAME, body("next"))
+    assert raw.reply().error_code == 0
+    raw.close()
+    wait_until(lambda: not serving.server.statistics().connections)
+    told = [text for text in caplog.messages if "frames dropped" in text]
+    assert len(told) == 2
+    assert "count=1 " in told[0]
+    assert "count=999 " in told[1]
