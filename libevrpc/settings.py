@@ -178,7 +178,6 @@ class ServerSettings(_Settings):
     security: str = _security(
         "loopback: refuse to listen beyond this machine; none: listen anywhere, unprotected"
     )
-    log_level: str = _log_level()
 
     def _check_together(self) -> None:
         _require(bool(self.listen), "listen: at least one address", "listen")
@@ -208,7 +207,13 @@ class ClientSettings(_Settings):
     connect_timeout_s: float = _span(1.0, "how long one address may take to accept")
     resolve_timeout_s: float = _span(2.0, "how long a host name may take to resolve")
     retries_max: int = _count(3, "tries after the first, on other servers", 0, 100)
-    retry_budget_percent: float = _setting(20.0, "retries in relation to calls", 0.0, 100.0)
+    retry_budget_percent: float = _setting(
+        20.0,
+        "retries in relation to calls, beside ten a second; calls that no server has run are"
+        " retried without it; 0: only those are",
+        0.0,
+        100.0,
+    )
     balancer: str = _setting("p2c", "how a server is chosen", choices=BALANCER_NAMES)
     set_aside_min_s: float = _span(0.1, "first time a failing server is left alone")
     set_aside_max_s: float = _span(30.0, "longest time a failing server is left alone")
@@ -229,7 +234,6 @@ class ClientSettings(_Settings):
     )
     checksum: bool = _setting(False, "send a CRC-32C with each request")
     state_dir: str = _setting("", "what survives a restart; empty: the user's state folder")
-    log_level: str = _log_level()
 
     def _check_together(self) -> None:
         for low, high in (

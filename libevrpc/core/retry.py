@@ -97,9 +97,12 @@ class RetryBudget:
     __slots__ = ("_base", "_second", "_share", "_sums", "_total")
 
     def __init__(self, share: float = 0.2, per_s: float = 10.0) -> None:
-        """Give `share` >= 0 of a credit per call and `per_s` >= 0 credits per second."""
+        """Give `share` >= 0 of a credit per call and `per_s` >= 0 credits per second.
+
+        A share of 0 means that nobody wants these retries: then there is never a credit.
+        """
         self._share = share
-        self._base = per_s * BUDGET_WINDOW_S
+        self._base = per_s * BUDGET_WINDOW_S if share else 0.0
         self._sums = [0.0] * BUDGET_WINDOW_S
         self._total = 0.0
         self._second = 0
@@ -115,11 +118,6 @@ class RetryBudget:
             return False
         self._add(-1.0, now_s)
         return True
-
-    def credits(self, now_s: float) -> float:
-        """Return what is left."""
-        self._expire(int(now_s))
-        return self._base + self._total
 
     def _add(self, amount: float, now_s: float) -> None:
         second = int(now_s)

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 
+import pytest
+
 from libevrpc import RpcServer, UsageError
 from libevrpc.server.signals import StopSignals
 
@@ -50,6 +52,7 @@ def test_other_signals_do_not_end_the_wait() -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.live
 def test_another_thread_is_told_that_it_hears_no_signals() -> None:
     caught: list[Exception] = []
     server = RpcServer("127.0.0.1:0")
