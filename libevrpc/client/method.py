@@ -47,8 +47,12 @@ def split_method(name: str) -> tuple[str, str]:
     """Split ``pkg.Service/Method`` or ``pkg.Service.Method``.
 
     Raises:
-        UsageError: there is no service or no method in it.
+        UsageError: there is no service or no method in it, or it is no text that can travel.
     """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"method {name!r}: not UTF-8 text") from None
     separator = "/" if "/" in name else "."
     service, _, method = name.rpartition(separator)
     if not service or not method:
