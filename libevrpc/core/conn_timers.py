@@ -84,6 +84,16 @@ class ConnectionTimers:
                 due_s, why = at_s, "peer does not read"
         return due_s, why
 
+    def not_listening(self, now_s: float) -> None:
+        """Note that we read nothing up to now, so that silence says nothing of the peer.
+
+        What a peer owes that does not take its replies is bounded by `stalled_write_s`. Told
+        at every check, this leaves three quarters of each limit when reading goes on.
+        """
+        self.last_read_s = now_s
+        if self.partial_since_s is not None:
+            self.partial_since_s = now_s
+
     def check_at_s(self, due_s: float, now_s: float) -> float:
         """Return when to look again, given what `due` said.
 

@@ -201,6 +201,11 @@ class Transport:
         self._owner = owner
         self._set_reading(reading)
 
+    @property
+    def paused(self) -> bool:
+        """True while nothing is read because too much is unsent. Loop thread only."""
+        return self._paused
+
     def resume_reading(self) -> None:
         """Let the loop read for the owner. Loop thread only."""
         self._set_reading(True)
@@ -304,6 +309,8 @@ class Transport:
         if not self._unsent:
             self._progress_s = time.monotonic()  # before anybody can see that something waits
             self.loop.post(self._watch_writes)
+        elif self.unsent_bytes <= self._unsent_pause_bytes < self.unsent_bytes + len(data):
+            self.loop.post(self._watch_writes)  # reading must pause
         self._unsent.append(data)
         self.unsent_bytes += len(data)
 

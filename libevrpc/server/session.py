@@ -401,6 +401,8 @@ class Session:
         """Close the connection if it has had its time, else look again later."""
         loop = self._shard.loop
         transport = self._transport
+        if transport.paused:
+            self._timers.not_listening(loop.now_s)
         due_s, why = self._timers.due(len(self.in_flight), transport.stalled_since_s)
         if due_s <= loop.now_s:
             log.info("closing peer=%s: %s", self.peer, why)

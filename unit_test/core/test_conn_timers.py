@@ -71,6 +71,19 @@ def test_peer_that_does_not_read_is_given_up() -> None:
     assert timers.due(1, 129.0) == (130.0, "half a request")
 
 
+def test_silence_does_not_count_while_nobody_listens() -> None:
+    timers = opened()
+    timers.heartbeats = True
+    timers.last_read_s = timers.partial_since_s = 130.0
+    timers.not_listening(174.0)
+    assert timers.due(5, None) == (204.0, "half a request")
+    assert timers.due(5, 170.0) == (190.0, "peer does not read")
+    timers.partial_since_s = None
+    assert timers.due(5, None) == (219.0, "heartbeats stopped")
+    timers.not_listening(175.0)
+    assert timers.partial_since_s is None
+
+
 @pytest.mark.parametrize("greeted", [True, False])
 def test_zero_switches_a_limit_off(greeted: bool) -> None:
     timers = opened(OFF, greeted=greeted)

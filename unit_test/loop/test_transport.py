@@ -138,6 +138,28 @@ def test_reading_pauses_while_the_peer_does_not_read(make: Callable[..., Made]) 
     wait_until(lambda: owner.seen == b"heard later")
 
 
+def test_reading_pauses_once_the_queue_has_grown_long(make: Callable[..., Made]) -> None:
+    transport, owner, peer = make(unsent_pause_bytes=500_000)
+    accepted = 0
+    while not transport.unsent_bytes:
+        assert transport.send(b"x" * 100_000)
+        accepted += 100_000
+    on_loop(transport.loop, lambda: None)  # the loop has seen that something waits: not too much
+    assert not transport.paused
+    while transport.unsent_bytes <= 500_000:
+        assert transport.send(b"x" * 100_000)
+        accepted += 100_000
+    on_loop(transport.loop, lambda: None)
+    assert transport.paused
+    peer.sendall(b"heard later")
+    for _ in range(5):  # turns of the loop in which it could read
+        on_loop(transport.loop, lambda: None)
+    assert owner.seen == b""
+    receive(peer, accepted)
+    wait_until(lambda: owner.seen == b"heard later")
+    assert not transport.paused
+
+
 def test_held_pieces_leave_with_the_next_or_when_flushed(make: Callable[..., Made]) -> None:
     transport, _, peer = make()
     assert transport.hold(b"a")

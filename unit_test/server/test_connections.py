@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import struct
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from libevrpc.clock import monotonic_s
-from libevrpc.core.hello import ONEWAY_FIELD
+from libevrpc.core.hello import HELLO_FIELD, ONEWAY_FIELD
 from libevrpc.core.prpc_encode import encode_request
 from libevrpc.gen.internal_pb2 import CancelRequest, CancelResponse
+from libevrpc.server.session import Session
 from unit_test.fix_rpc import WAIT_S, Serving, body, wait_until
 
 pytestmark = pytest.mark.live
@@ -66,3 +69,24 @@ def test_dropped_frames_are_counted_not_listed(
     assert len(told) == 2
     assert "count=1 " in told[0]
     assert "count=999 " in told[1]
+
+
+def test_slow_reader_whose_pings_we_do_not_read_is_alive(serve: Callable[..., Serving]) -> None:
+    serving = serve(client_timeout_s=0.4, unsent_pause_bytes=1 << 16)
+    raw = serving.raw()
+    raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    fields = {HELLO_FIELD: "version=1;client_timeout_ms=400"}
+    raw.call(NAME, body("x" * 8_000_000), 1, user_fields=fields)
+    until_s = monotonic_s() + 1.2
+    ping = encode_request("evrpc.Internal", "Ping", -2, b"", timeout_ms=1000)
+    wait_until(lambda: all(each._transport.paused for each in sessions(serving)))  # noqa: SLF001
+    while monotonic_s() < until_s:
+        raw.send(ping)
+        threading.Event().wait(0.05)
+    replies = {raw.reply().correlation_id for _ in range(2)}
+    assert replies == {1, -2}
+    assert serving.server.statistics().timed_out == 0
+
+
+def sessions(serving: Serving) -> list[Session]:
+    return [each for shard in serving.server._shards for each in shard.sessions]  # noqa: SLF001
