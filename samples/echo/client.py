@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import NoReturn
 
 import echo_pb2
 
-from libevrpc import ConfigError, RpcClient, RpcError
+from libevrpc import ConfigError, RpcClient, RpcError, StatusCode
 
 ECHO = echo_pb2.DESCRIPTOR.services_by_name["EchoService"]
 
@@ -51,14 +52,29 @@ def wrong_call(target: str) -> None:
         try:
             client.call("echo.EchoService.Shout", "hello")
         except RpcError as exc:
+            if exc.code is not StatusCode.UNIMPLEMENTED:
+                raise
             print(f"wrong call: {exc.code.name} ({exc.errno}): {exc.text}")
 
 
+def count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"client.py: {message}\n")
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="call echo.EchoService")
+    parser = Parser(description="call echo.EchoService")
     parser.add_argument("target", help="such as 127.0.0.1:9998 or center://127.0.0.1:8899")
     parser.add_argument("--message", default="Hello! test")
-    parser.add_argument("--count", type=int, default=1, help="calls of each kind (1)")
+    parser.add_argument("--count", type=count, default=1, help="calls of each kind (1)")
     given = parser.parse_args()
     try:
         by_subclass(given.target, given.message, given.count)
@@ -69,7 +85,7 @@ def main() -> int:
         return 2
     except RpcError as exc:
         print(f"client.py: {exc}", file=sys.stderr)
-        return 1
+        return 3 if exc.code is StatusCode.UNAVAILABLE else 1
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from typing import NoReturn
 
 import echo_pb2
 
@@ -23,8 +24,15 @@ class EchoService:
         return echo_pb2.EchoResponse(response=request.request)
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"server.py: {message}\n")
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="serve echo.EchoService")
+    parser = Parser(description="serve echo.EchoService")
     parser.add_argument("--listen", metavar="HOST:PORT", help="127.0.0.1:9998; port 0: any")
     parser.add_argument("--registry", metavar="TARGET", help="such as center://127.0.0.1:8899")
     parser.add_argument("--inline", action="store_true", help="answer on the loop thread")

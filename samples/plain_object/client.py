@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import NoReturn
 
-from libevrpc import ConfigError, RpcClient, RpcError
+from libevrpc import ConfigError, RpcClient, RpcError, StatusCode
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"client.py: {message}\n")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="call Foo")
+    parser = Parser(description="call Foo")
     parser.add_argument("target", help="such as 127.0.0.1:9998")
     given = parser.parse_args()
     try:
@@ -24,13 +32,15 @@ def main() -> int:
             try:
                 client.call("Foo.Sum", 1, "two")
             except RpcError as exc:
+                if exc.code is not StatusCode.INVALID_ARGUMENT:
+                    raise
                 print(f"wrong call: {exc.code.name} ({exc.errno}): {exc.text}")
     except ConfigError as exc:
         print(f"client.py: {exc}", file=sys.stderr)
         return 2
     except RpcError as exc:
         print(f"client.py: {exc}", file=sys.stderr)
-        return 1
+        return 3 if exc.code is StatusCode.UNAVAILABLE else 1
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from typing import NoReturn
 
 from libevrpc import ConfigError, RpcServer
 
@@ -23,8 +24,15 @@ class Foo:
         return {"text": text, "length": len(text)}
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"server.py: {message}\n")
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="serve Foo")
+    parser = Parser(description="serve Foo")
     parser.add_argument("--listen", metavar="HOST:PORT", help="127.0.0.1:9998; port 0: any")
     given = parser.parse_args()
     logging.basicConfig(level="WARNING", stream=sys.stderr)

@@ -80,8 +80,20 @@ def test_wrong_words_and_absent_servers_are_one_line() -> None:
         for script, words, status in (
             ("server.py", ["--listen", "nowhere"], 2),
             ("client.py", ["127.0.0.1:x"], 2),
-            ("client.py", [absent], 1),
+            ("client.py", [absent], 3),
+            ("server.py", ["--frobnicate"], 2),
+            ("client.py", [], 2),
         ):
             done = run(str(folder / script), *words)
             assert done.returncode == status, done.stderr
             assert len(done.stderr.splitlines()) == 1
+            assert done.stderr.startswith(f"{script}: ")
+
+
+@pytest.mark.parametrize("count", ["-3", "0", "two"])
+def test_no_calls_are_no_success(count: str) -> None:
+    done = run("samples/echo/client.py", f"127.0.0.1:{free_port()}", "--count", count)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"client.py: argument --count: {count!r} is not a whole number from 1 on\n"
+    )
