@@ -32,7 +32,7 @@ def main() -> int:
             try:
                 client.call("Foo.Sum", 1, "two")
             except RpcError as exc:
-                if exc.code is not StatusCode.INVALID_ARGUMENT:
+                if exc.code is not StatusCode.UNKNOWN:
                     raise
                 print(f"wrong call: {exc.code.name} ({exc.errno}): {exc.text}")
     except ConfigError as exc:
