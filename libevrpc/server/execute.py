@@ -51,11 +51,11 @@ _NOT_A_HANDLERS = frozenset(
 def run_direct(session: Session, entry: MethodEntry, request: Request) -> bytes:
     """Run an inline handler that takes only the request; returns the frame to send.
 
-    Loop thread. Nobody else can answer or cancel such a call, so it needs no call object.
-    Never raises, like `execute`.
+    Loop thread; the request is not compressed. Nobody else can answer or cancel such a call,
+    so it needs no call object. Never raises, like `execute`.
     """
     try:
-        arguments = entry.decode(_inflated(session, request), request.content_type)
+        arguments = entry.decode(request.payload, request.content_type)
         payload = entry.encode(entry.handler(arguments), request.content_type)
         session.check_reply(len(payload))
         return encode_reply(request.correlation_id, payload, content_type=request.content_type)

@@ -127,18 +127,19 @@ class RpcServer:
             descriptor: which service; may be left out where `implementation` is of a class
                 made by `libevrpc.service_base`.
             inline: True for all methods, or the names of those, to run on the loop thread
-                without a thread switch. They must not block.
+                without a thread switch. They must not block. Compressed requests are
+                inflated and run by the workers all the same.
 
         Raises:
             UsageError: no descriptor, a method without handler, or served already.
         """
         if descriptor is None:
             descriptor = getattr(implementation, "DESCRIPTOR", None)
-            if not isinstance(descriptor, ServiceDescriptor):
-                raise UsageError(
-                    "add_service needs the service's descriptor, such as"
-                    ' echo_pb2.DESCRIPTOR.services_by_name["EchoService"]'
-                )
+        if not isinstance(descriptor, ServiceDescriptor):
+            raise UsageError(
+                "add_service needs the service's descriptor, such as"
+                ' echo_pb2.DESCRIPTOR.services_by_name["EchoService"]'
+            )
         entries = service_entries(descriptor, implementation, inline=inline)
         with self._change_lock:
             self._publish(self._methods.with_entries(entries))

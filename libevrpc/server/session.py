@@ -51,6 +51,8 @@ _JOINED_FRAMES_MAX = 16
 """How many replies share one send, at most: the client works on them while we go on, where one
 send for all would let each side wait for the other (1.7 times the calls with 64 in flight)."""
 _CROWDED = "too many replies wait for the peer to read"
+_INTERNAL_BYTES_MAX = 4096
+"""Longest request of our own service; its messages hold a number or a name."""
 _END_HOOKS_MAX = 64
 """Hooks on the end of one connection; one more is refused."""
 
@@ -179,8 +181,7 @@ class Session:
             self._turn_down(request, Errno.LIMIT, text)
             return
         shard.admitted += 1
-        if entry.inline:
-            self._run_inline(request, entry, now_s)
+        if entry.inline and self._run_inline(request, entry, now_s):
             return
         call = self._new_call(request, entry, now_s, self.posted_order + 1)
         self.posted_order += 1
@@ -200,12 +201,20 @@ class Session:
         self.in_flight[call] = None
         return call
 
-    def _run_inline(self, request: Request, entry: MethodEntry, now_s: float) -> None:
+    def _run_inline(self, request: Request, entry: MethodEntry, now_s: float) -> bool:
+        """Run a call here and now; False if it is one for the workers after all."""
+        if request.compress_type:
+            if not entry.internal:
+                return False  # a few bytes may inflate to as much as the limit allows
+            self._refuse_internal(request, "takes no compressed requests")
+            return True
         started_s = perf_counter()
         if entry.handling is Handling.REQUEST:
             frame = run_direct(self, entry, request)
             if not _is_oneway(request):
                 self._put(frame)
+        elif entry.internal and len(request.payload) > _INTERNAL_BYTES_MAX:
+            self._refuse_internal(request, f"takes requests up to {_INTERNAL_BYTES_MAX} bytes")
         else:
             execute(self._new_call(request, entry, now_s, 0))
         took_s = perf_counter() - started_s
@@ -217,6 +226,11 @@ class Session:
                 entry.method,
                 took_s * 1000.0,
             )
+        return True
+
+    def _refuse_internal(self, request: Request, text: str) -> None:
+        self._shard.admitted -= 1
+        self._turn_down(request, Errno.BAD_REQUEST, f"{request.service} {text}")
 
     def _other_event(self, event: object) -> None:
         match event:

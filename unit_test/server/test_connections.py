@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import struct
 import threading
@@ -9,12 +10,13 @@ from collections.abc import Callable
 
 import pytest
 
+from libevrpc import RpcClient, RpcServer, ServerController
 from libevrpc.clock import monotonic_s
 from libevrpc.core.hello import HELLO_FIELD, ONEWAY_FIELD
 from libevrpc.core.prpc_encode import encode_request
 from libevrpc.gen.internal_pb2 import CancelRequest, CancelResponse
 from libevrpc.server.session import Session
-from unit_test.fix_rpc import WAIT_S, Serving, body, wait_until
+from unit_test.fix_rpc import WAIT_S, Raw, Serving, body, wait_until
 
 pytestmark = pytest.mark.live
 NAME = "echo.EchoService.Echo"
@@ -86,6 +88,43 @@ def test_slow_reader_whose_pings_we_do_not_read_is_alive(serve: Callable[..., Se
     replies = {raw.reply().correlation_id for _ in range(2)}
     assert replies == {1, -2}
     assert serving.server.statistics().timed_out == 0
+
+
+class Where:
+    """Tells which kind of thread runs it."""
+
+    def direct(self) -> str:
+        return threading.current_thread().name
+
+    def controlled(self, controller: ServerController) -> str:
+        return threading.current_thread().name
+
+
+@pytest.mark.parametrize("method", ["direct", "controlled"])
+def test_compressed_requests_of_inline_methods_are_inflated_by_workers(method: str) -> None:
+    server = RpcServer("127.0.0.1:0")
+    server.add_object(Where(), inline=True)
+    with server, RpcClient(server.address) as client:
+        assert "loop" in client.call(f"Where.{method}")
+        raw = Raw(server.address)
+        squeezed = gzip.compress(b"\x90")
+        raw.call(f"Where.{method}", squeezed, content_type=1001, compress_type=2)
+        assert b"libevrpc-work" in raw.reply().payload
+        raw.close()
+        assert server.statistics().calls == 2
+
+
+def test_internal_requests_are_short_and_not_compressed(serving: Serving) -> None:
+    raw = serving.raw()
+    raw.call("evrpc.Internal.Ping", gzip.compress(b""), 1, compress_type=2)
+    raw.call("evrpc.Internal.Ping", bytes(4097), 2)
+    for call_id, text in ((1, "takes no compressed requests"), (2, "up to 4096 bytes")):
+        reply = raw.reply()
+        assert (reply.correlation_id, reply.error_code) == (call_id, 1003)
+        assert text in reply.error_text
+    assert serving.server.statistics().refused == 2
+    raw.call("evrpc.Internal.Ping", b"", 3)
+    assert raw.reply().error_code == 0
 
 
 def sessions(serving: Serving) -> list[Session]:

@@ -43,15 +43,17 @@ def test_inline_handlers_answer_and_fail_like_others() -> None:
     server.add_service(Direct(), ECHO)
     with server, RpcClient(server.address) as client:
         echo = client.stub(ECHO).Echo
-        controller = ClientController()
-        controller.compress_type = 2
-        assert echo(request("hi"), controller=controller).response == "hi"
+        assert echo(request("hi")).response == "hi"
         for text, errno in (("raise", 2001), ("refuse", 4005), ("wrong", 2002)):
             with pytest.raises(RpcError) as caught:
                 echo(request(text))
             assert caught.value.errno == errno
         assert server.statistics().failed == 3
         assert server.statistics().worker_threads == 0
+        controller = ClientController()
+        controller.compress_type = 2
+        assert echo(request("squeezed"), controller=controller).response == "squeezed"
+        assert server.statistics().worker_threads == 1
         echo.oneway(request("told"))
         assert echo(request("after")).response == "after"
     assert server.statistics().succeeded >= 2
