@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,20 @@ def test_every_setting_has_a_purpose_and_numbers_have_units(section: str) -> Non
         assert rules_of(KINDS[section])[each.name].about
         if isinstance(each.default, float) and each.name not in NUMBERS_WITHOUT_UNIT:
             assert unit_of(each.name), f"{each.name} does not say its unit"
+
+
+@pytest.mark.parametrize("kind", [ServerSettings, ClientSettings, CenterSettings])
+def test_every_setting_is_obeyed_somewhere(kind: type) -> None:
+    root = Path(__file__).resolve().parent.parent
+    code = "".join(
+        path.read_text()
+        for package in ("libevrpc", "center")
+        for path in (root / package).rglob("*.py")
+        if path.name != "settings.py"
+    )
+    unread = [
+        each.name
+        for each in dataclasses.fields(kind)
+        if not re.search(rf"settings\.{each.name}\b", code)
+    ]
+    assert unread == (["processes"] if kind is ServerSettings else [])  # can be 1 only

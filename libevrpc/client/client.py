@@ -81,6 +81,8 @@ class RpcClient:
             **settings,
         }
         self.settings = load_settings(ClientSettings, config=config, arguments=given)
+        if not isinstance(target, str):
+            raise ConfigError(f"target is a {type(target).__name__}: write it as text, host:port")
         self._target = parse_target(target)
         self._rng = Random()
         self.timeout_s = self.settings.timeout_s
@@ -107,7 +109,15 @@ class RpcClient:
 
         Args:
             service: such as ``echo_pb2.DESCRIPTOR.services_by_name["EchoService"]``.
+
+        Raises:
+            UsageError: it is no service descriptor.
         """
+        if not isinstance(service, ServiceDescriptor):
+            raise UsageError(
+                f"stub() takes a service descriptor, not a {type(service).__name__}; such as"
+                ' echo_pb2.DESCRIPTOR.services_by_name["EchoService"]'
+            )
         return Stub(self, service)
 
     def call(

@@ -65,6 +65,6 @@ def format_text(message: Any, content_type: int) -> bytes:
 def _unsupported(content_type: int) -> RpcError:
     text = (
         f"content_type {content_type} is not for protobuf services;"
-        " send 0 (protobuf), 1 or 2 (JSON) or 3 (protobuf text)"
+        " send 0 (protobuf), 1 or 2 (JSON) or 3 (protobuf text). From Python: client.stub(...)"
     )
     return RpcError.from_errno(Errno.BAD_REQUEST, text)

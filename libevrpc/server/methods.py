@@ -31,6 +31,8 @@ _INLINE_MARK = "__evrpc_inline__"
 FAST_HANDLER_S = 100e-6
 """A handler that usually takes less than this shares its worker with the next call."""
 _EWMA_SHARE = 1 / 16
+_METHODS_NAMED_MAX = 20
+"""Methods named to whoever asked for one that there is not."""
 
 
 class Handling(Enum):
@@ -164,7 +166,9 @@ class MethodTable:
             full = resolved
         entry = self._by_name.get((full, method))
         if entry is None:
-            return Missing(Errno.NO_METHOD, f"service {full!r} has no method {method!r}")
+            known = ", ".join(self._services[full][:_METHODS_NAMED_MAX])
+            text = f"service {full!r} has no method {method!r}; it has {known}"
+            return Missing(Errno.NO_METHOD, text)
         return entry
 
     def services(self) -> dict[str, tuple[str, ...]]:
@@ -299,10 +303,16 @@ def _public_methods(target: object) -> dict[str, Callable[..., Any]]:
         raise UsageError(f"a {kind.__name__} has no methods of yours: serve an object of a class")
     functions = {}
     for name in sorted(dir(target)):
-        if not name.startswith("_"):
-            function = getattr(target, name)
-            if callable(function) and not isinstance(function, type):
-                functions[name] = function
+        if name.startswith("_") or isinstance(inspect.getattr_static(target, name), property):
+            continue
+        function = getattr(target, name)
+        if callable(function) and not isinstance(function, type):
+            if isinstance(target, type) and inspect.isfunction(
+                inspect.getattr_static(target, name)
+            ):
+                kind_name = target.__name__
+                raise UsageError(f"{kind_name} is a class: serve an object of it, {kind_name}()")
+            functions[name] = function
     if not functions:
         raise UsageError(f"{kind.__name__} object has no public method to serve")
     return functions
@@ -310,6 +320,7 @@ def _public_methods(target: object) -> dict[str, Callable[..., Any]]:
 
 def _object_handler(function: Callable[..., Any], label: str) -> Callable[..., Any]:
     """Bind decoded arguments; arguments that do not fit are the caller's fault, not ours."""
+    _refuse_coroutines(function, label)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -331,6 +342,17 @@ def _object_handler(function: Callable[..., Any], label: str) -> Callable[..., A
         return function(*positional, **keywords)
 
     return handler
+
+
+def _refuse_coroutines(function: Callable[..., Any], label: str) -> None:
+    plain = inspect.unwrap(function)
+    if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
+        raise UsageError(
+            f"{label} is async: write a plain method, or one that takes controller.defer() and"
+            " answers from your event loop"
+        )
+    if inspect.isgeneratorfunction(plain):
+        raise UsageError(f"{label} is a generator: return a list")
 
 
 def _handler_of(
@@ -364,6 +386,7 @@ def snake_case(name: str) -> str:
 
 
 def _handling_of(handler: Callable[..., Any], label: str) -> Handling:
+    _refuse_coroutines(handler, label)
     try:
         parameters = inspect.signature(handler).parameters.values()
     except (TypeError, ValueError):  # a builtin that hides its signature

@@ -320,7 +320,7 @@ def test_handlers_are_checked_when_added() -> None:
         server.add_service({"Echo": lambda a, b, c: None}, ECHO)
     with pytest.raises(UsageError, match="no method 'Nope' to inline"):
         server.add_service(EchoHandler(), ECHO, inline=["Nope"])
-    with pytest.raises(UsageError, match="no public method"):
+    with pytest.raises(UsageError, match="has no methods of yours"):
         server.add_object(object())
     with pytest.raises(UsageError, match="needs a service name"):
         server.add_object(Foo(), name="")
