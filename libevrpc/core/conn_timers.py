@@ -26,11 +26,11 @@ class TimerLimits:
         stalled_write_s: replies wait and the peer takes none of them.
     """
 
-    handshake_s: float = 10.0
-    half_request_s: float = 30.0
-    idle_s: float = 600.0
-    silence_s: float = 30.0
-    stalled_write_s: float = 30.0
+    handshake_s: float
+    half_request_s: float
+    idle_s: float
+    silence_s: float
+    stalled_write_s: float
 
 
 class ConnectionTimers:

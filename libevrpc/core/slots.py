@@ -13,7 +13,6 @@ from array import array
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import islice
 from typing import Any
 from zlib import crc32
 
@@ -186,8 +185,3 @@ class SlotTable:
                 self._rankings.clear()
             self._rankings[slot] = ranking
         return ranking
-
-    def owners_of(self, key: bytes | str, n: int) -> tuple[Endpoint, ...]:
-        """Return the owner of `key` and its next stand-ins, at most `n` endpoints."""
-        slot = self.slot_of(key)
-        return (self.owner(slot),) if n == 1 else tuple(islice(self.ranking(slot), n))

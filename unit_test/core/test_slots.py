@@ -33,10 +33,6 @@ def test_owner_comes_first_then_every_other_member_once() -> None:
         ranking = table.ranking(slot)
         assert ranking[0] is table.owner(slot) is table.members[slot % 5]
         assert sorted(e.address for e in ranking) == [e.address for e in table.members]
-    key = b"k"
-    assert table.owners_of(key, 1) == table.ranking(table.slot_of(key))[:1]
-    assert table.owners_of(key, 3) == table.ranking(table.slot_of(key))[:3]
-    assert len(table.owners_of(key, 99)) == 5
 
 
 def test_two_holders_of_one_table_rank_alike() -> None:
