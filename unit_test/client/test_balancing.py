@@ -154,11 +154,23 @@ def test_all_dead_is_an_error_in_time() -> None:
         assert caught.value.code is StatusCode.UNAVAILABLE
 
 
-def test_one_way_calls_avoid_a_server_that_refuses_them(trio: Trio) -> None:
+def test_one_way_calls_are_balanced_too(trio: Trio) -> None:
     with RpcClient(target(trio), balancer="round_robin") as client:
         for _ in range(9):
             client.oneway("Named.who")
-        wait_until(lambda: sum(named.calls for _, named in trio) == 9)
+        wait_until(lambda: [named.calls for _, named in trio] == [3, 3, 3])
+
+
+def test_one_way_calls_avoid_a_server_that_refuses_connections(trio: Trio) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    servers = f"{target(trio)},{dead}"
+    with RpcClient(servers, balancer="round_robin", set_aside_min_s=25.0) as client:
+        for _ in range(4):
+            client.call("Named.who")  # one of them finds out
+        before = sum(named.calls for _, named in trio)
+        for _ in range(9):
+            client.oneway("Named.who")
+        wait_until(lambda: sum(named.calls for _, named in trio) == before + 9)
 
 
 def test_servers_come_and_go_with_the_registry() -> None:
