@@ -16,7 +16,7 @@ from libevrpc.loop.eventloop import EventLoop
 from libevrpc.loop.poller import READ
 from libevrpc.loop.transport import tune_socket
 
-__all__ = ["Listener", "bind_endpoint"]
+__all__ = ["Listener", "bind_endpoint", "unbind"]
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +85,17 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # EAGAIN: somebody listens, with as many waiting as can
         if probe.connect_ex(path) == errno.ECONNREFUSED:
             os.unlink(path)
+
+
+def unbind(sock: socket.socket, endpoint: Endpoint) -> None:
+    """Stop listening: close what `bind_endpoint` made, and remove its file."""
+    sock.close()
+    if endpoint.path:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(endpoint.path)
 
 
 def _refused(endpoint: Endpoint, exc: OSError) -> ConfigError:
@@ -161,10 +170,12 @@ class Listener:
         self.on_readable()  # a client whose connection is dropped cannot know if it was heard
         self._closed = True
         self._loop.unwatch(self._sock.fileno())
+        unbind(self._sock, self._endpoint)
+
+    def abandon(self) -> None:
+        """Close the descriptor alone: in a forked child, whose parent goes on listening."""
+        self._closed = True
         self._sock.close()
-        if self._endpoint.path:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._endpoint.path)
 
     def _pause(self, exc: OSError) -> None:
         log.error("cannot accept: %s; trying again in %g s", exc.strerror, PAUSE_S)

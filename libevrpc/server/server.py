@@ -20,7 +20,7 @@ from libevrpc.core.endpoints import Endpoint, format_address, parse_endpoint
 from libevrpc.core.prpc import WireLimits
 from libevrpc.errors import ConfigError, UsageError
 from libevrpc.loop.eventloop import EventLoop, on_any_loop
-from libevrpc.loop.listener import bind_endpoint
+from libevrpc.loop.listener import bind_endpoint, unbind
 from libevrpc.server.dispatch import Dispatcher
 from libevrpc.server.internal import Offer, internal_entries, signatures_of
 from libevrpc.server.methods import MethodTable, object_entries, service_entries
@@ -348,8 +348,8 @@ class RpcServer:
             if self.settings.registry:
                 self._presence = Presence(self.settings, self._addresses[0], self.statistics)
         except BaseException:
-            for sock, _ in sockets:
-                sock.close()
+            for each in sockets:
+                unbind(*each)
             raise
         return sockets
 

@@ -271,6 +271,28 @@ def test_stale_socket_file_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> 
         RpcServer(f"unix://{path}").start()
 
 
+def test_server_too_busy_to_accept_is_a_live_one(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    with socket.socket(socket.AF_UNIX) as busy, contextlib.ExitStack() as stack:
+        busy.bind(str(path))
+        busy.listen(0)
+        while True:  # until nobody else may wait
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            if waiting.connect_ex(str(path)):
+                break
+        with pytest.raises(ConfigError, match="another process or file is there"):
+            RpcServer(f"unix://{path}").start()
+    assert path.exists()
+
+
+def test_failed_start_leaves_no_socket_file(tmp_path: Path, serving: Serving) -> None:
+    path = tmp_path / "s.sock"
+    with pytest.raises(ConfigError, match="another process listens there"):
+        RpcServer([f"unix://{path}", serving.address]).start()
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     ("listen", "settings", "text"),
     [
