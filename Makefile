@@ -30,7 +30,7 @@ help:
 	@echo 'make bench     compare with grpcio (in a venv of its own)'
 	@echo 'make sim       simulated clusters: SEEDS=$(SEEDS)'
 	@echo 'make services  Debian packages that further tests talk to'
-	@echo 'make install   the programs under PREFIX=$(PREFIX)'
+	@echo 'make install   the program under PREFIX=$(PREFIX)'
 	@echo 'make clean     remove what was built'
 
 python:
