@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from libevrpc.core.prpc import Request
     from libevrpc.server.session import Session
 
-__all__ = ["answer", "execute", "refuse", "run_direct"]
+__all__ = ["answer", "execute", "refuse", "run_direct", "running_call"]
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,21 @@ def execute(call: ServerCall) -> None:
         log.exception("handler failed method=%s.%s", call.entry.service, call.entry.method)
         error = _handler_error(exc)
         refuse(call, error.errno, error.text, error.code)
+
+
+def running_call() -> ServerCall | None:
+    """Return the call whose handler asks, None outside of handlers. Any thread.
+
+    Read from the stack: no call pays for a question that is asked once in a server's life.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code is execute.__code__:
+            call = frame.f_locals["call"]
+            assert isinstance(call, ServerCall)
+            return call
+        frame = frame.f_back
+    return None
 
 
 def _run(call: ServerCall) -> None:

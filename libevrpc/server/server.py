@@ -22,6 +22,7 @@ from libevrpc.errors import ConfigError, UsageError
 from libevrpc.loop.eventloop import EventLoop, on_any_loop
 from libevrpc.loop.listener import bind_endpoint, unbind
 from libevrpc.server.dispatch import Dispatcher
+from libevrpc.server.execute import running_call
 from libevrpc.server.internal import Offer, internal_entries, signatures_of
 from libevrpc.server.methods import MethodTable, object_entries, service_entries
 from libevrpc.server.presence import Presence
@@ -249,6 +250,9 @@ class RpcServer:
     def stop(self, drain_s: float | None = None) -> None:
         """Withdraw, refuse new calls, finish what runs, close. Any number of times.
 
+        A handler may call it: its own call is not waited for, and its caller finds the
+        connection closed.
+
         Args:
             drain_s: how long running calls may take; the setting if None. Those still
                 running then are cancelled.
@@ -275,7 +279,8 @@ class RpcServer:
         if self._presence is not None:
             self._presence.withdraw()
         dispatcher.stop(_JOIN_S)
-        drained = [shard.drain() for shard in self._shards]
+        own = running_call()  # which ends after this
+        drained = [shard.drain(own) for shard in self._shards]
         until = _Deadline(drain_s)
         for event in drained:
             until.wait_any(event, self._hurry)

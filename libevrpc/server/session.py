@@ -438,10 +438,10 @@ class Session:
         """True if the peer is one of ours and has said hello."""
         return self._greeted
 
-    @property
-    def idle(self) -> bool:
-        """True when no call is in flight and no reply waits."""
-        return not self.in_flight and not self._transport.unsent_bytes
+    def idle(self, but: ServerCall | None = None) -> bool:
+        """Tell whether no call is in flight, or only `but`, and no reply waits."""
+        calls = len(self.in_flight)
+        return calls <= (but in self.in_flight) and not self._transport.unsent_bytes
 
     def close(self, reason: str) -> None:
         """Close the connection. Any thread."""

@@ -40,6 +40,7 @@ class Shard:
     """
 
     __slots__ = (
+        "_drain_but",
         "_drained",
         "_held",
         "_left",
@@ -82,6 +83,7 @@ class Shard:
         self.failures = Tally()
         self._held: set[Session] = set()
         self._drained: threading.Event | None = None
+        self._drain_but: ServerCall | None = None
         self._left: threading.Event | None = None
         self._pool = pool
         self._limits = limits
@@ -143,15 +145,15 @@ class Shard:
 
     # -- stopping -----------------------------------------------------------------------
 
-    def drain(self) -> threading.Event:
-        """Refuse new calls, tell peers of ours; set when no call is left. Any thread."""
+    def drain(self, but: ServerCall | None = None) -> threading.Event:
+        """Refuse new calls, tell peers of ours; set when no call but `but` is left. Any thread."""
         drained = threading.Event()
 
         def begin() -> None:
             self.stopping = True
             for session in self.sessions:
                 session.say_going_away()
-            self._drained = drained
+            self._drained, self._drain_but = drained, but
 
         if not self.loop.post(begin):
             drained.set()
@@ -187,7 +189,9 @@ class Shard:
 
     def _look_after_stop(self) -> None:
         drained, left = self._drained, self._left
-        if drained is not None and not self.batch and all(each.idle for each in self.sessions):
-            drained.set()
+        if drained is not None and not self.batch:
+            but = self._drain_but
+            if all(each.idle(but) for each in self.sessions):
+                drained.set()
         if left is not None and not self.sessions:
             left.set()

@@ -83,6 +83,38 @@ def test_handlers_may_stop_their_server_but_no_loop_can() -> None:
     server.stop()
 
 
+def test_handler_that_stops_its_server_waits_for_all_calls_but_its_own() -> None:
+    entered, release = threading.Event(), threading.Event()
+    outcomes: list[object] = []
+    server = RpcServer("127.0.0.1:0", drain_s=60.0)
+
+    class Ender:
+        """Stops the server it is served by."""
+
+        def end(self) -> None:
+            server.stop()
+
+        def hold(self) -> str:
+            entered.set()
+            release.wait(WAIT_S)
+            outcomes.append(server.wait(0.0))
+            return "held"
+
+    server.add_object(Ender())
+    server.start()
+    with RpcClient(server.address, retries_max=0, timeout_s=60.0) as client:
+        future = client.future("Ender.hold")
+        assert entered.wait(WAIT_S)
+        ending = client.future("Ender.end")
+        wait_until(lambda: any(shard.stopping for shard in server._shards))  # noqa: SLF001
+        release.set()
+        assert future.result(WAIT_S) == "held"
+        assert server.wait(WAIT_S)
+        assert isinstance(ending.exception(WAIT_S), RpcError)
+    assert outcomes == [False]
+    server.stop()
+
+
 def test_stuck_handlers_hold_up_a_stop_once_not_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "_JOIN_S", 0.2)
     serving = Serving(workers=8)
