@@ -135,6 +135,16 @@ class EventLoop:
         """End after this turn; nobody joins. Any thread, also the loop's own."""
         self.post(self._begin_stop)
 
+    def abandon(self) -> None:
+        """Close the descriptors, forget the rest: in a forked child, which has not this thread."""
+        self._inbox_lock = threading.Lock()  # its holder may be in the parent
+        self._jobs.clear()
+        self._watched.clear()
+        if not self._closed:
+            self._closed = True
+            self._wakeup.close()
+        self._poller.close()
+
     # -- loop thread --------------------------------------------------------------------
 
     def call_at(self, deadline_s: float, callback: Callable[[], object]) -> Timer:

@@ -194,6 +194,14 @@ class Transport:
         """Close the descriptor, once no thread reads from it any more. After `on_shut`."""
         self._sock.close()
 
+    def abandon(self) -> None:
+        """Close the descriptor alone: in a forked child, whose parent goes on with it."""
+        self._send_lock = threading.Lock()  # its holder may be in the parent
+        self._closed = True
+        self._unsent.clear()
+        self._cork.clear()
+        self._sock.close()
+
     # -- loop thread --------------------------------------------------------------------
 
     def start(self, owner: TransportOwner, *, reading: bool = True) -> None:

@@ -77,6 +77,12 @@ class Dispatcher:
             closed.wait(timeout_s)
         self._loop.stop(timeout_s)
 
+    def abandon(self) -> None:
+        """Leave the listening to the parent. In a forked child."""
+        self._loop.abandon()
+        for listener in self._listeners:
+            listener.abandon()
+
     def _deal(self, sock: socket.socket, peer: str) -> None:
         # dealt minus closed counts those still on their way to their loop too
         loads = [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import resource
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +47,17 @@ _JOIN_S = 5.0
 """How long a stop waits for a thread that should end at once."""
 _LEAVE_S = 1.0
 """How long a drained server waits for its peers to hang up first."""
+
+_servers: weakref.WeakSet[RpcServer] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    """Keep no port and no connection of the parent's alive in a forked child."""
+    for server in list(_servers):
+        server.after_fork()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 class RpcServer:
@@ -219,6 +232,7 @@ class RpcServer:
         if self._shards or self._stopped.is_set():
             raise UsageError("start() is for a server that was never started")
         sockets = self._bind()
+        _servers.add(self)
         limits = _session_limits(self.settings)
         shards = []
         for number in range(self.settings.threads):
@@ -242,6 +256,23 @@ class RpcServer:
         if self._presence is not None:
             self._presence.start(tuple(sorted(self._offers)))
         log.info("listening on %s", " ".join(self._addresses))
+
+    def after_fork(self) -> None:
+        """Count as stopped in a forked child: the server stays with its parent.
+
+        Called in the child by the fork itself.
+        """
+        dispatcher, self._dispatcher = self._dispatcher, None
+        if dispatcher is not None:
+            dispatcher.abandon()
+        for shard in self._shards:
+            shard.abandon()
+        self._pool.abandon()
+        self._presence = None
+        self._change_lock = threading.Lock()  # the holders of all locks may be in the parent
+        self._hurry = threading.Event()
+        self._stopped = threading.Event()
+        self._stopped.set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until the server has stopped; False if it had not within `timeout_s`."""

@@ -447,6 +447,11 @@ class Session:
         """Close the connection. Any thread."""
         self._transport.close(reason)
 
+    def abandon(self) -> None:
+        """Leave calls and connection to the parent. In a forked child."""
+        self.in_flight.clear()
+        self._transport.abandon()
+
     def on_eof(self) -> None:
         """The peer is gone: nobody is left to answer to."""
         self._transport.close("peer closed the connection")

@@ -187,6 +187,15 @@ class Shard:
         self.loop.post(close_all)
         self.loop.stop(timeout_s)
 
+    def abandon(self) -> None:
+        """Leave everything to the parent. In a forked child."""
+        self.loop.abandon()
+        self.batch = []
+        self._held.clear()
+        for session in self.sessions:
+            session.abandon()
+        self.sessions.clear()
+
     def _look_after_stop(self) -> None:
         drained, left = self._drained, self._left
         if drained is not None and not self.batch:

@@ -123,6 +123,14 @@ class WorkerPool:
                 continue  # a handler stops its own server
             thread.join(None if until_s is None else max(0.0, until_s - monotonic_s()))
 
+    def abandon(self) -> None:
+        """Leave what is queued to the parent. In a forked child, where none of the threads is,
+        but perhaps the one that forked.
+        """
+        self._lock = threading.Lock()  # its holder may be in the parent
+        self._jobs.clear()
+        self._stopping = True
+
     def _next_gate(self) -> threading.Lock | None:
         """Choose whom to wake, None for nobody. Under the lock."""
         if self._searching or not self._jobs:
