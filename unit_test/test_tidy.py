@@ -49,6 +49,7 @@ LOCK_BUDGET: dict[str, str] = {
     "libevrpc/channel/baton.py": "the reader baton, and a gate per follower",
     "libevrpc/channel/connection.py": "the step to a socket, and the end",
     "libevrpc/channel/dial.py": "bounds the names being resolved, which no thread of ours owns",
+    "libevrpc/client/aside.py": "threads that inflate replies share one queue",
     "libevrpc/client/client.py": "routes are made by whichever caller comes first",
     "libevrpc/client/future.py": "the gate of a thread that waits for a result",
     "libevrpc/client/router.py": "callers share balancer and retry budget",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from time import monotonic
 from typing import NoReturn
 
 from libevrpc.channel.call import CallFailure, ClientCall
 from libevrpc.channel.channel import Channel
 from libevrpc.channel.connection import Connection
+from libevrpc.client.aside import run_aside
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
 from libevrpc.client.method import MethodSpec
@@ -26,6 +28,8 @@ __all__ = ["CallShape", "FutureInvocation", "Invocation"]
 
 log = logging.getLogger(__name__)
 
+_INFLATED_HERE_BYTES = 4096
+"""A compressed reply to a future that is longer is inflated off the loop of all clients."""
 TIMEOUT_S_MAX = 2_000_000.0
 """Longest time-out of a call, 23 days: what the wire and the system's calls can count."""
 
@@ -386,8 +390,26 @@ class FutureInvocation(Invocation, CallFuture):
     def _on_done(self, call: ClientCall) -> None:
         """Take the end of a try. Loop thread."""
         self._call = None  # it refers to us
+        reply = call.reply
+        if reply is not None and reply.compress_type and len(reply.payload) > _INFLATED_HERE_BYTES:
+            run_aside(lambda: self._judge_aside(call))
+        else:
+            self._conclude(lambda: self._judge(call))
+
+    def _judge_aside(self, call: ClientCall) -> None:
+        """Inflate a long reply where it holds up no other call, then go on as usual."""
         try:
             outcome = self._judge(call)
+        except Exception as exc:
+            log.exception("call failed in the client method=%s", self._spec.label)
+            outcome = self._fail(_broken(exc))
+        if not self._shape.loop.post(lambda: self._conclude(lambda: outcome)):
+            self._conclude(lambda: outcome)  # the loop has ended: nobody else is left to do it
+
+    def _conclude(self, judge: Callable[[], Reply | RpcError | Retry]) -> None:
+        """Do what follows from a try. Loop thread."""
+        try:
+            outcome = judge()
             if outcome.__class__ is Reply:
                 try:
                     value = self._spec.parse(outcome.payload)
@@ -418,8 +440,7 @@ class FutureInvocation(Invocation, CallFuture):
     def _break(self, exc: Exception) -> None:
         """End although something failed that should not: a balancer of the user's, perhaps."""
         if not self._done:
-            text = f"failed in the client: {type(exc).__name__}: {exc}"
-            self._end_badly(self._fail(RpcError(StatusCode.INTERNAL, text)))
+            self._end_badly(self._fail(_broken(exc)))
 
     def _wait_for_endpoint(self) -> None:
         """Launch once the registry names an endpoint, or fail at the deadline."""
@@ -446,6 +467,10 @@ class FutureInvocation(Invocation, CallFuture):
             return self._shape.loop.post(self._relaunch)
         connection, call = self._connection, self._call
         return connection is not None and call is not None and connection.cancel(call)
+
+
+def _broken(exc: Exception) -> RpcError:
+    return RpcError(StatusCode.INTERNAL, f"failed in the client: {type(exc).__name__}: {exc}")
 
 
 def _nobody(spec: MethodSpec) -> RpcError:

@@ -16,6 +16,7 @@ from libevrpc import (
     ConfigError,
     RpcClient,
     RpcError,
+    ServerController,
     StatusCode,
     UsageError,
 )
@@ -345,3 +346,20 @@ def test_oneway_calls_before_a_close_arrive(serve: Callable[..., Serving]) -> No
         with RpcClient(serving.address) as client:
             client.stub(ECHO).Echo.oneway(request(str(number)))
     wait_until(lambda: len(serving.handler.calls) == 10)
+
+
+def test_long_compressed_replies_reach_futures_inflated(serve: Callable[..., Serving]) -> None:
+    class Zeros:
+        def many(self, controller: ServerController) -> bytes:
+            controller.compress_type = 2
+            return bytes(8 << 20)
+
+    serving = serve()
+    serving.server.add_object(Zeros())
+    client = serving.client()
+    futures = [client.future("Zeros.many", timeout_s=WAIT_S) for _ in range(3)]
+    assert [len(each.result(WAIT_S)) for each in futures] == [8 << 20] * 3
+    tight = serving.client(inflated_bytes_max=1 << 20)
+    with pytest.raises(RpcError, match="inflate") as caught:
+        tight.future("Zeros.many").result(WAIT_S)
+    assert caught.value.errno == 2002
