@@ -171,10 +171,6 @@ class MethodTable:
             return Missing(Errno.NO_METHOD, text)
         return entry
 
-    def services(self) -> dict[str, tuple[str, ...]]:
-        """Return method names by service, both in the order they were added."""
-        return {service: tuple(methods) for service, methods in self._services.items()}
-
     def with_entries(self, entries: Iterable[MethodEntry]) -> MethodTable:
         """Return a table that has `entries` too.
 
