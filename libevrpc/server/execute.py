@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from libevrpc.core.compress import compress, decompress
+from libevrpc.core.prpc import META_ROOM_BYTES
 from libevrpc.core.prpc_encode import encode_error, encode_reply
 from libevrpc.errors import (
     ERROR_TEXT_BYTES_MAX,
@@ -163,6 +164,8 @@ def answer(call: ServerCall, controller: ServerController, result: Any) -> bool:
             content_type=request.content_type,
             user_fields=controller.response_fields or None,
         )
+        if controller.response_fields:  # they may need more than the room that is kept for them
+            call.session.check_reply(len(frame) - META_ROOM_BYTES)
     except RpcError as exc:
         return refuse(call, exc.errno, exc.text, exc.code)
     except Exception as exc:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from libevrpc import ClientController, RpcClient, RpcError, StatusCode
+from libevrpc import ClientController, RpcClient, RpcError, ServerController, StatusCode
 from unit_test.fix_rpc import ECHO, WAIT_S, Serving, request, wait_until
 
 pytestmark = pytest.mark.live
@@ -67,4 +67,22 @@ def test_body_and_metadata_together_are_within_the_limit(serve: Callable[..., Se
         client.call("Foo.Sum", "y" * ((1 << 20) - 8192), controller=controller)
     assert caught.value.errno == 1003
     assert beside.result(WAIT_S) == 1
+    assert serving.server.statistics().accepted == 1
+
+
+def test_reply_and_its_metadata_together_are_within_the_limit(
+    serve: Callable[..., Serving],
+) -> None:
+    class Wordy:
+        def say(self, controller: ServerController) -> str:
+            controller.response_fields["note"] = "x" * 40_000
+            return "y" * ((1 << 20) - 8192)
+
+    serving = serve(body_bytes_max=1 << 20)
+    serving.server.add_object(Wordy())
+    client = serving.client(body_bytes_max=1 << 20)
+    with pytest.raises(RpcError, match="reply of") as caught:
+        client.call("Wordy.say")
+    assert caught.value.errno == 2002
+    assert client.call("Foo.Sum", 1) == 1
     assert serving.server.statistics().accepted == 1
