@@ -194,6 +194,6 @@ def test_amplified_inline_replies_are_bounded() -> None:
         # first: of requests that trickle in, the server leaves unread what it cannot answer
         raw.send(frames)
         go.set()
-        wait_until(lambda: not server.statistics().connections)
+        wait_until(lambda: server.statistics().accepted and not server.statistics().connections)
         assert raw.closed()
         raw.close()
