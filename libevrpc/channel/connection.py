@@ -77,6 +77,11 @@ class Connection(ReaderBaton):
         return call_id
 
     @property
+    def open(self) -> bool:
+        """True once there is a socket: what is called before waits for it. Any thread."""
+        return self._transport is not None
+
+    @property
     def in_flight(self) -> int:
         """Number of calls that wait for their reply. Any thread."""
         return len(self._pending)

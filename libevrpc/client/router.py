@@ -166,7 +166,7 @@ class Router:
             return endpoint, self._channel(endpoint)
 
     def succeeded(self, endpoint: Endpoint, now_s: float, latency_s: float) -> None:
-        """Count a started call as answered."""
+        """Count a started call as answered; a latency of 0 is none worth noting."""
         if self._sole is None:
             with self._lock:
                 self._balancer.finished(endpoint, now_s, latency_s, True)

@@ -39,8 +39,12 @@ __all__ = [
     "balancer_named",
 ]
 
-LATENCY_TAU_S = 10.0
-"""Time constant with which a latency peak is forgotten."""
+LATENCY_TAU_S = 2.0
+"""Time constant with which a latency peak is forgotten: a server that one thread switch made
+look twenty times slower gets its share again after some seconds."""
+LATENCY_SLACK_S = 0.003
+"""Latencies this close count as equal too: a thread that starts, or a collection of garbage,
+takes as long and says nothing of the server."""
 LATENCY_TOLERANCE = 2.0
 """Latencies within this factor count as equal: else a lone caller would always prefer the
 one server that is a hair faster."""
@@ -215,7 +219,8 @@ class Balancer:
         Args:
             endpoint: where it ran; one that has left the set is ignored.
             now_s: the present.
-            latency_s: from start to end.
+            latency_s: from start to end; 0 is none worth noting (a one-way call, or one that
+                had to wait for a connection).
             ok: False where the endpoint is at fault: transport failure, time-out, stopping
                 (2003), over its limit (2004). An application's own error is an answer: True.
         """
@@ -224,11 +229,11 @@ class Balancer:
             return
         if state.in_flight:
             state.in_flight -= 1
-        if ok:
+        if ok and latency_s > 0.0:
             mean_s = self.mean_s
             self.mean_s = mean_s + (latency_s - mean_s) * MEAN_WEIGHT if mean_s else latency_s
             state.measured(latency_s, now_s)
-        else:
+        elif not ok:
             state.failures += 1
         may_open = ok or len(self._aside) < len(self._states) * ASIDE_SHARE_MAX
         if state.breaker.result(ok, now_s, may_open):
@@ -399,7 +404,7 @@ class P2cBalancer(Balancer):
 
     Better is the smaller ``in flight / weight``; the first drawn wins a tie, so idle
     servers share by weight. Where one's latency is more than LATENCY_TOLERANCE times the
-    other's, ``(in flight + 1) * latency / weight`` decides.
+    other's and LATENCY_SLACK_S, ``(in flight + 1) * latency / weight`` decides.
     """
 
     _drawn_from: Sequence[EndpointState] = ()
@@ -448,7 +453,10 @@ class P2cBalancer(Balancer):
         if mean_s:
             one_s = one.latency_s(now_s, mean_s)
             two_s = two.latency_s(now_s, mean_s)
-            if one_s > LATENCY_TOLERANCE * two_s or two_s > LATENCY_TOLERANCE * one_s:
+            if (
+                one_s > LATENCY_TOLERANCE * two_s + LATENCY_SLACK_S
+                or two_s > LATENCY_TOLERANCE * one_s + LATENCY_SLACK_S
+            ):
                 one_cost = (one.in_flight + 1) * one_s * two_weight
                 return one if one_cost <= (two.in_flight + 1) * two_s * one_weight else two
         return one if one.in_flight * two_weight <= two.in_flight * one_weight else two
