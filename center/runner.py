@@ -144,7 +144,12 @@ class Runner:
         digest = self._list.digest()
         if loaded.record is not None:
             _refuse_foreign(loaded.record, digest, settings.list_generation, data_dir)
-        voters = Voters(tuple(sorted(self._addresses.items())), digest, settings.list_generation)
+        voters = Voters(
+            tuple(sorted(self._addresses.items())),
+            digest,
+            settings.list_generation,
+            tuple((each.id, each.peer_address) for each in self._list.centers),
+        )
         kind = AssignmentKind(settings.assignment)
         weights = WeightPolicy(slow_start_s=settings.slow_start_s)
         return Node(

@@ -144,6 +144,7 @@ def status_message(status: NodeStatus, leads: bool) -> center_pb2.StatusResponse
         cluster_id=status.cluster_id,
         leads=leads,
         map_epoch=status.stamp[0],
+        waiting=status.waiting,
     )
     for center in status.centers:
         message.centers.add(

@@ -34,6 +34,16 @@ class Boot:
         return all(other in self._heard and self._heard[other].empty for other in self._others)
 
     @property
+    def unheard(self) -> tuple[int, ...]:
+        """The centers that have not said yet what they remember."""
+        return tuple(each for each in self._others if each not in self._heard)
+
+    @property
+    def knowing(self) -> tuple[int, ...]:
+        """The centers that said that they remember something."""
+        return tuple(each for each, said in self._heard.items() if not said.empty)
+
+    @property
     def floor(self) -> int:
         """The largest epoch that another center is bound to.
 

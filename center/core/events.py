@@ -276,6 +276,7 @@ class NodeStatus:
         votes: it may vote (see the first-boot rule).
         centers: every listed center, itself included.
         servers: of the served map, ages counted on since the node got it.
+        waiting: why it does not vote although it has no leader; else empty.
     """
 
     id: int
@@ -290,3 +291,4 @@ class NodeStatus:
     votes: bool
     centers: tuple[CenterStatus, ...]
     servers: tuple[ServerEntry, ...]
+    waiting: str

@@ -45,6 +45,7 @@ from center.core.record import MapRecord, Record, Voters
 from center.core.role import Role
 from center.core.talk import Talk
 from center.core.timing import Timing
+from center.core.watch import Watch
 
 __all__ = ["Node"]
 
@@ -121,6 +122,7 @@ class Node:
             now_s,
         )
         self._talk = Talk(self._role)
+        self._watch = Watch(self._role)
         self._inbox = Inbox()
         self._dialled: set[str] = set()
         self._address = dict(voters.members)[me]
@@ -166,6 +168,7 @@ class Node:
         actions += role.tick(now_s)
         actions += role.settle(now_s)
         actions += self._hand_over(now_s)
+        actions += self._watch.tick(now_s)
         self._deadline_s = self._next_deadline_s(now_s)
         return self._admit_dials(actions)
 
@@ -176,7 +179,9 @@ class Node:
         return asking + role.look(now_s, "started")
 
     def _next_deadline_s(self, now_s: float) -> float:
-        due_s = min(self._role.deadline_s(), now_s + self._timing.heartbeat_s)
+        due_s = min(
+            self._role.deadline_s(), self._watch.deadline_s(), now_s + self._timing.heartbeat_s
+        )
         if self._inbox.due_s is not None and self._role.state is State.FOLLOWING:
             due_s = min(due_s, self._inbox.due_s)
         return max(due_s, now_s + NAP_MIN_S)
@@ -302,6 +307,7 @@ class Node:
             self._boot.trusted,
             role.peers.statuses(own, now_s),
             role.served.entries(self._ages_s(now_s), now_s),
+            self._watch.waiting(),
         )
 
     def _ages_s(self, now_s: float) -> dict[str, float]:

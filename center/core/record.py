@@ -70,11 +70,18 @@ class Voters:
         digest: of the centers list; two different lists can have two majorities, so what
             comes with another digest is not counted.
         generation: counts the changes of the list.
+        peer_addresses: id -> address where the others reach it, for the log; a center that
+            is not in it is shown with its address in `members`.
     """
 
     members: tuple[tuple[int, str], ...]
     digest: str
     generation: int = 0
+    peer_addresses: tuple[tuple[int, str], ...] = ()
+
+    def peer_address(self, center: int) -> str:
+        """Return where the others reach `center`."""
+        return dict((*self.members, *self.peer_addresses))[center]
 
     @property
     def ids(self) -> tuple[int, ...]:

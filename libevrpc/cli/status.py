@@ -90,6 +90,7 @@ def _plain(status: center_pb2.StatusResponse) -> dict[str, Any]:
         "epoch": status.epoch,
         "version": status.version,
         "uptime_s": round(status.uptime_s, 3),
+        "waiting": status.waiting or None,
         "centers": centers,
         "servers": servers,
     }
@@ -101,6 +102,8 @@ def _show(status: center_pb2.StatusResponse) -> None:
         f"center {status.id} {status.state}, {leader}, epoch {status.epoch}"
         f" version {status.version}, up {status.uptime_s:.0f} s"
     )
+    if status.waiting:
+        title += f"\n{status.waiting}"
     plain = _plain(status)
     heads = ("id", "state", "follows", "address", "heard")
     rows = [

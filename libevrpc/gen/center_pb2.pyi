@@ -121,7 +121,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("id", "state", "leader", "epoch", "version", "uptime_s", "cluster_id", "centers", "servers", "leads", "map_epoch")
+    __slots__ = ("id", "state", "leader", "epoch", "version", "uptime_s", "cluster_id", "centers", "servers", "leads", "map_epoch", "waiting")
     ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +133,7 @@ class StatusResponse(_message.Message):
     SERVERS_FIELD_NUMBER: _ClassVar[int]
     LEADS_FIELD_NUMBER: _ClassVar[int]
     MAP_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     id: int
     state: str
     leader: int
@@ -144,7 +145,8 @@ class StatusResponse(_message.Message):
     servers: _containers.RepeatedCompositeFieldContainer[ServerView]
     leads: bool
     map_epoch: int
-    def __init__(self, id: _Optional[int] = ..., state: _Optional[str] = ..., leader: _Optional[int] = ..., epoch: _Optional[int] = ..., version: _Optional[int] = ..., uptime_s: _Optional[float] = ..., cluster_id: _Optional[str] = ..., centers: _Optional[_Iterable[_Union[CenterView, _Mapping]]] = ..., servers: _Optional[_Iterable[_Union[ServerView, _Mapping]]] = ..., leads: _Optional[bool] = ..., map_epoch: _Optional[int] = ...) -> None: ...
+    waiting: str
+    def __init__(self, id: _Optional[int] = ..., state: _Optional[str] = ..., leader: _Optional[int] = ..., epoch: _Optional[int] = ..., version: _Optional[int] = ..., uptime_s: _Optional[float] = ..., cluster_id: _Optional[str] = ..., centers: _Optional[_Iterable[_Union[CenterView, _Mapping]]] = ..., servers: _Optional[_Iterable[_Union[ServerView, _Mapping]]] = ..., leads: _Optional[bool] = ..., map_epoch: _Optional[int] = ..., waiting: _Optional[str] = ...) -> None: ...
 
 class CenterView(_message.Message):
     __slots__ = ("id", "state", "address", "leader", "last_heard_s")

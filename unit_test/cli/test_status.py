@@ -57,6 +57,7 @@ def test_what_is_not_known_is_null(run: Any, center: tuple[FakeCenter, str]) -> 
         "epoch": 3,
         "version": 4,
         "uptime_s": 1.235,
+        "waiting": None,
         "centers": [
             {
                 "id": 1,
@@ -94,6 +95,14 @@ def test_people_get_tables(
     assert painted != plain
     monkeypatch.setitem(sys.modules, "rich", None)
     assert run("status", address).out == plain
+
+
+def test_a_center_that_waits_says_why(run: Any, center: tuple[FakeCenter, str]) -> None:
+    fake, address = center
+    fake.told = leaderless()
+    fake.told.waiting = "state is empty: 2 of 3 centers heard"
+    assert "\nstate is empty: 2 of 3 centers heard\n" in run("status", address).out
+    assert run("status", address, "--json").json["waiting"] == fake.told.waiting
 
 
 def test_the_first_center_that_answers_is_shown(run: Any, center: tuple[FakeCenter, str]) -> None:

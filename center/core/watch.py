@@ -1,0 +1,68 @@
+"""What the operator of a center should hear about: whom it waits for, and who is silent."""
+
+from __future__ import annotations
+
+from center.core.ballot import State
+from center.core.events import Action, Log, LogLevel
+from center.core.role import Role
+
+__all__ = ["Watch"]
+
+WAITING_LOG_S = 3.0
+"""A center that has waited for this long for permission to vote says so."""
+WAITING_REPEAT_S = 60.0
+"""It says so again after this long, at the earliest."""
+
+
+class Watch:
+    """Looks at one `Role` and complains; changes nothing."""
+
+    def __init__(self, role: Role) -> None:
+        """Watch `role`."""
+        self._role = role
+        self._since_s: float | None = None
+        self._said_s: float | None = None
+
+    def waiting(self) -> str:
+        """Return why the center does not even vote; empty while it does, or has a leader."""
+        role = self._role
+        if role.boot.trusted or role.state is not State.LOOKING:
+            return ""
+        if role.boot.damaged:
+            return "state is damaged: waiting for a leader among the other centers"
+        missing = ", ".join(map(self._named, role.boot.unheard))
+        knowing = ", ".join(f"center {each}" for each in role.boot.knowing)
+        if knowing:
+            text = f"state is empty, that of {knowing} is not: waiting for a leader"
+            return f"{text}; not heard: {missing}" if missing else text
+        if not missing:  # the disk is about to take what makes it a voter
+            return ""
+        count = len(role.voters.ids)
+        return (
+            f"state is empty: {count - len(role.boot.unheard)} of {count} centers heard,"
+            f" waiting for {missing}; start all, or this one with --new-cluster if the cluster"
+            " is new"
+        )
+
+    def _named(self, center: int) -> str:
+        return f"center {center} ({self._role.voters.peer_address(center)})"
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Say what has lasted for long enough."""
+        text = self.waiting()
+        if not text:
+            self._since_s = None
+            return []
+        if self._since_s is None:
+            self._since_s = now_s
+        if now_s < self.deadline_s():
+            return []
+        self._said_s = now_s
+        return [Log(LogLevel.WARNING, text)]
+
+    def deadline_s(self) -> float:
+        """Return when there will be something to say, if nothing changes."""
+        if self._since_s is None:
+            return float("inf")
+        due_s = self._since_s + WAITING_LOG_S
+        return due_s if self._said_s is None else max(due_s, self._said_s + WAITING_REPEAT_S)

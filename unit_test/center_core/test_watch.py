@@ -1,0 +1,83 @@
+"""What a center tells its operator: whom it waits for, and who is silent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from center.core.ballot import State
+from unit_test.center_core.bench import Bench, introduction
+from unit_test.center_core.pump import Pump, voters_of
+
+
+def waits(pump: Pump, center: int) -> list[str]:
+    return [line for line in pump.hosts[center].logs if "state is" in line]
+
+
+def test_an_empty_center_says_for_whom_it_waits_at_times() -> None:
+    pump = Pump(3)
+    pump.voters = replace(pump.voters, peer_addresses=((3, "127.0.0.1:8798"),))
+    pump.start(1, 2)
+    pump.run(2.9)
+    assert waits(pump, 1) == []
+    text = pump.node(1).snapshot(pump.now_s).waiting
+    assert text == (
+        "state is empty: 2 of 3 centers heard, waiting for center 3 (127.0.0.1:8798);"
+        " start all, or this one with --new-cluster if the cluster is new"
+    )
+    pump.run(0.2)
+    assert waits(pump, 1) == waits(pump, 2) == [text]
+    pump.run(59)
+    assert waits(pump, 1) == [text]
+    pump.run(1.1)
+    assert waits(pump, 1) == [text, text]
+    pump.start(3)
+    pump.settle()
+    assert {pump.node(each).snapshot(pump.now_s).waiting for each in pump.voters.ids} == {""}
+    pump.run(70)
+    assert len(waits(pump, 1)) == 2
+
+
+def test_a_lone_empty_center_names_all_others() -> None:
+    pump = Pump(3)
+    pump.start(1)
+    text = pump.node(1).snapshot(pump.now_s).waiting
+    assert "1 of 3 centers heard, waiting for center 2 (127.0.0.1:9002), center 3" in text
+
+
+def test_the_warning_is_a_deadline() -> None:
+    bench = Bench(None)
+    bench.later(2.95)
+    assert bench.node.next_deadline_s() == 3.0
+
+
+def test_a_wiped_center_is_not_told_that_the_cluster_is_new() -> None:
+    bench = Bench(None)
+    bench.hear(2, introduction(bench, empty=False))
+    waiting = bench.node.snapshot(0.0).waiting
+    assert waiting == (
+        "state is empty, that of center 2 is not: waiting for a leader;"
+        " not heard: center 3 (127.0.0.1:9003)"
+    )
+    bench.hear(3, introduction(bench))
+    waiting = bench.node.snapshot(0.0).waiting
+    assert waiting == "state is empty, that of center 2 is not: waiting for a leader"
+
+
+def test_a_damaged_center_says_so() -> None:
+    pump = Pump(1)
+    pump.start(1, damaged=True)
+    pump.run(3.1)
+    assert waits(pump, 1) == ["state is damaged: waiting for a leader among the other centers"]
+
+
+def test_a_center_whose_promise_is_under_way_waits_for_nobody() -> None:
+    bench = Bench(None, disk=False)
+    for peer in (2, 3):
+        bench.hear(peer, introduction(bench, accepted_epoch=4))
+    status = bench.node.snapshot(0.0)
+    assert (status.votes, status.state, status.waiting) == (False, State.LOOKING, "")
+
+
+def test_an_address_for_centers_wins_over_that_for_clients() -> None:
+    voters = replace(voters_of(2), peer_addresses=((2, "h:1"),))
+    assert [voters.peer_address(each) for each in (1, 2)] == ["127.0.0.1:9001", "h:1"]
