@@ -24,7 +24,7 @@ from center.core.events import LinkDown, LinkUp, Message
 from center.core.messages import Body
 from libevrpc.errors import ConfigError, ProtocolError
 
-__all__ = ["Bus", "BusCounts"]
+__all__ = ["Bus", "BusCounts", "host_of"]
 
 log = logging.getLogger(__name__)
 
@@ -174,9 +174,11 @@ class Bus:
         """Take what has come in, within this turn's share; junk is counted and dropped."""
         for _ in range(BATCHES_PER_TURN_MAX):
             try:
-                _, *frames = self._router.recv_multipart(zmq.DONTWAIT)
+                route = self._router.recv(zmq.DONTWAIT, copy=False)
             except zmq.Again:
                 return
+            host = host_of(route)
+            frames = self._router.recv_multipart(zmq.DONTWAIT)
             if not 0 < len(frames) <= BATCH_MAX:
                 self._note_junk(f"batch of {len(frames)} messages")
                 continue
@@ -187,7 +189,7 @@ class Bus:
                     self._note_junk(str(exc))
                     break
                 self.counts.received += 1
-                yield Message(sender, incarnation, body)
+                yield Message(sender, incarnation, body, host)
 
     def links(self) -> Iterator[LinkUp | LinkDown]:
         """Take what has become of the links."""
@@ -218,3 +220,12 @@ class Bus:
         """Close what is left when there are no dealers yet."""
         self._router.close(0)
         self._context.term()
+
+
+def host_of(frame: zmq.Frame) -> str:
+    """Return the address of the host that a frame came from; empty if ZeroMQ cannot tell."""
+    try:
+        host = str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
+        return ""
+    return host.removeprefix("::ffff:")

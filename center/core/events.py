@@ -86,11 +86,15 @@ class Planner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A decoded message of a peer. The identity is the one inside the message."""
+    """A decoded message of a peer. The identity is the one inside the message.
+
+    `host` is where it came from, for the log; empty if that is not known.
+    """
 
     from_id: int
     incarnation: int
     body: Body
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,10 +189,10 @@ class Node:
     def _take(self, event: Event, now_s: float) -> list[Action]:
         role = self._role
         match event:
-            case Message(from_id, incarnation, body):
+            case Message(from_id, incarnation, body, host):
                 if from_id not in role.peers:
-                    return [Log(LogLevel.WARNING, f"message of center {from_id}, not in the list")]
-                return self._talk.hear(from_id, incarnation, body, now_s)
+                    return self._watch.stranger(from_id, host, now_s)
+                return self._talk.hear(from_id, incarnation, body, now_s, host)
             case LinkUp(peer):
                 return self._on_link_up(peer, now_s)
             case LinkDown(peer):

@@ -11,6 +11,9 @@ from center.core.record import Voters
 
 __all__ = ["Peers"]
 
+RETURNS_MIN = 4
+"""An earlier process that speaks again this often lives beside the later one."""
+
 
 @dataclass(slots=True)
 class _Peer:
@@ -21,6 +24,10 @@ class _Peer:
     heard_s: float | None = None
     incarnation: int | None = None
     down_s: float | None = None
+    host: str = ""
+    former: int | None = None
+    returns: int = 0
+    awaited_s: float | None = None
 
 
 class Peers:
@@ -31,9 +38,11 @@ class Peers:
     than `echo_s` after the close.
     """
 
-    def __init__(self, me: int, voters: Voters, echo_s: float) -> None:
+    def __init__(self, me: int, voters: Voters, echo_s: float, now_s: float) -> None:
         """Begin with peers of whom nothing is known."""
-        self._peers = {peer: _Peer(address) for peer, address in voters.members if peer != me}
+        self._peers = {
+            peer: _Peer(address, awaited_s=now_s) for peer, address in voters.members if peer != me
+        }
         self._echo_s = echo_s
         self.down: set[int] = set()
 
@@ -43,13 +52,35 @@ class Peers:
     def __contains__(self, peer: int) -> bool:
         return peer in self._peers
 
-    def hear(self, peer: int, incarnation: int, now_s: float) -> None:
-        """Note a message of `peer`."""
+    def hear(self, peer: int, incarnation: int, now_s: float, host: str) -> None:
+        """Note a message of `peer`, which came from `host`."""
         known = self._peers[peer]
         reborn = known.incarnation not in (None, incarnation)
         if reborn or (known.down_s is not None and now_s - known.down_s > self._echo_s):
             self.link_up(peer)
-        known.heard_s, known.incarnation = now_s, incarnation
+        if reborn:
+            known.returns += incarnation == known.former
+            known.former = known.incarnation
+        known.heard_s, known.incarnation, known.host = now_s, incarnation, host
+        if peer not in self.down:
+            known.awaited_s = None
+
+    def host(self, peer: int) -> str:
+        """Return where the last message of `peer` came from; empty if that is not known."""
+        return self._peers[peer].host
+
+    def doubled(self, peer: int) -> bool:
+        """Return whether two living processes speak as `peer`: an old one keeps coming back.
+
+        A message that was late makes an old process come back too, but not again and again.
+        """
+        return self._peers[peer].returns >= RETURNS_MIN
+
+    def awaited(self) -> Iterator[tuple[int, float]]:
+        """Yield the peers that do not answer, and since when: the start, or a closed link."""
+        for peer, known in self._peers.items():
+            if known.awaited_s is not None:
+                yield peer, known.awaited_s
 
     def link_up(self, peer: int) -> None:
         """The link to `peer` stands."""
@@ -58,7 +89,10 @@ class Peers:
 
     def link_down(self, peer: int, now_s: float) -> None:
         """The link to `peer` closed or was refused."""
-        self._peers[peer].down_s = now_s
+        known = self._peers[peer]
+        known.down_s = now_s
+        if known.awaited_s is None:
+            known.awaited_s = now_s
         self.down.add(peer)
 
     def note(self, peer: int, state: State, leader: int | None, epoch: int) -> None:

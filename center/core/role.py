@@ -84,7 +84,7 @@ class Role:
         self.boot = boot
         self.timing = timing
         self.incarnation = incarnation
-        self.peers = Peers(me, voters, timing.heartbeat_s)
+        self.peers = Peers(me, voters, timing.heartbeat_s, now_s)
         self.election = Election(me, voters.ids, timing, chance)
         record = ledger.durable
         self.served = Served(record.map if record.committed else None, now_s)

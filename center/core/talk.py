@@ -29,7 +29,7 @@ from center.core.role import Followed, Role
 
 __all__ = ["Talk"]
 
-MISMATCH_LOG_S = 10.0
+MISMATCH_LOG_S = 60.0
 """How often the same center is told apart as one with another list or another cluster."""
 
 
@@ -41,13 +41,24 @@ class Talk:
         self._role = role
         self._complained_s: dict[int, float] = {}
 
-    def hear(self, sender: int, incarnation: int, body: Body, now_s: float) -> list[Action]:
-        """Take one message of a listed center."""
+    def hear(
+        self, sender: int, incarnation: int, body: Body, now_s: float, host: str = ""
+    ) -> list[Action]:
+        """Take one message of a listed center, which came from `host`."""
+        peers = self._role.peers
+        peers.hear(sender, incarnation, now_s, host)
+        doubled: list[Action] = []
+        if peers.doubled(sender):
+            doubled = self._complain(sender, "is two processes: give one another id", now_s)
+        return doubled + self._answer(sender, incarnation, body, now_s)
+
+    def _answer(self, sender: int, incarnation: int, body: Body, now_s: float) -> list[Action]:
         role = self._role
-        role.peers.hear(sender, incarnation, now_s)
         match body:
             case Inquiry():
-                return [Send(sender, self._introduction(incarnation, now_s))]
+                # One with another list is answered too: so its side can complain as well.
+                complaint = self._strange(sender, body.digest, now_s) or []
+                return [*complaint, Send(sender, self._introduction(incarnation, now_s))]
             case Introduction():
                 return self._on_introduction(sender, body, now_s)
             case Proposal():
@@ -93,7 +104,9 @@ class Talk:
         if last_s is not None and now_s - last_s < MISMATCH_LOG_S:
             return []
         self._complained_s[sender] = now_s
-        return [Log(LogLevel.ERROR, f"center {sender} {what}")]
+        host = self._role.peers.host(sender)
+        where = f" at {host}" if host else ""
+        return [Log(LogLevel.ERROR, f"center {sender}{where} {what}")]
 
     # Who is there ---------------------------------------------------------------------------
 

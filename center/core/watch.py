@@ -12,6 +12,12 @@ WAITING_LOG_S = 3.0
 """A center that has waited for this long for permission to vote says so."""
 WAITING_REPEAT_S = 60.0
 """It says so again after this long, at the earliest."""
+SILENT_LOG_S = 10.0
+"""A center that has not answered for this long is named, once."""
+STRANGER_LOG_S = 60.0
+"""How often the same center that is not in the list is named."""
+STRANGERS_MAX = 16
+"""Most ids that are not in the list named apart; of more nothing is said."""
 
 
 class Watch:
@@ -22,6 +28,8 @@ class Watch:
         self._role = role
         self._since_s: float | None = None
         self._said_s: float | None = None
+        self._silent: dict[int, float] = {}
+        self._strangers: dict[int, float] = {}
 
     def waiting(self) -> str:
         """Return why the center does not even vote; empty while it does, or has a leader."""
@@ -49,19 +57,51 @@ class Watch:
 
     def tick(self, now_s: float) -> list[Action]:
         """Say what has lasted for long enough."""
+        return self._permission(now_s) + self._silence(now_s)
+
+    def stranger(self, center: int, host: str, now_s: float) -> list[Action]:
+        """Name a center that speaks though it is not in the list, now and then."""
+        said_s = self._strangers.get(center)
+        if said_s is None and len(self._strangers) >= STRANGERS_MAX:
+            return []
+        if said_s is not None and now_s - said_s < STRANGER_LOG_S:
+            return []
+        self._strangers[center] = now_s
+        where = f" at {host}" if host else ""
+        text = f"message of center {center}{where}, which is not in the list"
+        return [Log(LogLevel.WARNING, text)]
+
+    def _silence(self, now_s: float) -> list[Action]:
+        actions: list[Action] = []
+        for peer, since_s in self._role.peers.awaited():
+            if self._silent.get(peer) != since_s and now_s >= since_s + SILENT_LOG_S:
+                self._silent[peer] = since_s
+                address = self._role.voters.peer_address(peer)
+                text = f"center {peer} at {address} does not answer"
+                actions.append(Log(LogLevel.WARNING, text))
+        return actions
+
+    def _permission(self, now_s: float) -> list[Action]:
         text = self.waiting()
         if not text:
             self._since_s = None
             return []
         if self._since_s is None:
             self._since_s = now_s
-        if now_s < self.deadline_s():
+        if now_s < self._permission_s():
             return []
         self._said_s = now_s
         return [Log(LogLevel.WARNING, text)]
 
     def deadline_s(self) -> float:
         """Return when there will be something to say, if nothing changes."""
+        due_s = self._permission_s()
+        for peer, since_s in self._role.peers.awaited():
+            if self._silent.get(peer) != since_s:
+                due_s = min(due_s, since_s + SILENT_LOG_S)
+        return due_s
+
+    def _permission_s(self) -> float:
         if self._since_s is None:
             return float("inf")
         due_s = self._since_s + WAITING_LOG_S

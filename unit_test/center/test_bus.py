@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from center import bus as bus_module
-from center.bus import Bus
+from center.bus import Bus, host_of
 from center.core import codec
 from center.core.ballot import State
 from center.core.events import LinkDown, LinkUp, Message
@@ -106,7 +106,7 @@ def test_what_one_turn_says_arrives_whole_and_in_order(pair: tuple[Bus, Bus]) ->
     first.flush()
     got = received(second, len(said))
     assert [each.body for each in got] == said
-    assert {(each.from_id, each.incarnation) for each in got} == {(1, 42)}
+    assert {(each.from_id, each.incarnation, each.host) for each in got} == {(1, 42, "127.0.0.1")}
     assert first.counts.sent == second.counts.received == len(said)
 
 
@@ -214,3 +214,7 @@ def test_a_taken_port_is_named(wakeup: Wakeup, tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port} for centers"):
             bus_of(1, (port, free_port()), wakeup)
+
+
+def test_a_message_whose_origin_is_not_known_has_none() -> None:
+    assert host_of(zmq.Frame(b"")) == ""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from unit_test.interop.clusters import Cluster, wait_until
+from unit_test.fix_net import free_ports
+from unit_test.interop.clusters import Cluster, Process, wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -14,7 +15,7 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 def says(cluster: Cluster, center: int, text: str) -> None:
     """Wait until the log of a center has `text`."""
     log = cluster.folder / f"center-{center}.log"
-    wait_until(lambda: text in log.read_text(), what=f"{text}\n{cluster.logs()}")
+    wait_until(lambda: text in log.read_text(), what=f"center {center}: {text}")
 
 
 def test_empty_centers_say_for_whom_they_wait(tmp_path: Path) -> None:
@@ -32,3 +33,24 @@ def test_empty_centers_say_for_whom_they_wait(tmp_path: Path) -> None:
         status = cluster.status(1)
         assert status is not None
         assert status.waiting == ""
+
+
+def test_centers_with_different_lists_name_each_other(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    listed = cluster.list_path.read_text()
+    moved = tmp_path / "moved_list"
+    ports = free_ports(2)
+    moved.write_text(
+        listed.replace("1 127.0.0.1", "1 127.0.0.5") + f"4 127.0.0.1 {ports[0]} {ports[1]}\n"
+    )
+    cluster.ids = [2, 3]
+    with cluster:
+        for center in (1, 4):
+            words = cluster.words(center, centers_list=str(moved))
+            cluster.processes[center] = Process(words, tmp_path / f"center-{center}.log")
+            cluster.processes[center].first_line()
+        says(cluster, 2, "center 1 at 127.0.0.1 has another centers list")
+        says(cluster, 2, "message of center 4 at 127.0.0.1, which is not in the list")
+        for center in (1, 4):
+            address = f"127.0.0.1:{cluster.peer_port[2]}"
+            says(cluster, center, f"center 2 at {address} does not answer")
