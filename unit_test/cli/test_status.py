@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from libevrpc import RpcServer
 from libevrpc.gen import center_pb2
@@ -117,6 +118,15 @@ def test_the_first_center_that_answers_is_shown(run: Any, center: tuple[FakeCent
 def test_a_server_is_no_center(run: Any, serving: Any) -> None:
     done = run("status", serving.address)
     assert (done.status, "evrpc.Center" in done.err) == (1, True)
+    assert done.err.endswith("; not a center")
+
+
+def test_the_port_on_which_centers_speak_to_each_other_is_told_apart(run: Any) -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        done = run("status", f"127.0.0.1:{port}")
+    hint = "; this looks like the peer port: status takes the client port"
+    assert (done.status, done.err.endswith(hint)) == (1, True)
 
 
 @pytest.mark.slow
