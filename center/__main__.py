@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import sys
+from typing import NoReturn
 
 from center.opening import open_center
 from libevrpc.errors import ConfigError
@@ -19,9 +20,21 @@ log = logging.getLogger("center")
 USAGE_STATUS = 2
 
 
-def parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as one `ConfigError` instead of ending the program."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the error.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def parser() -> Parser:
     """Return the command line."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="python -m center",
         description="One center: elects a leader with the others of the list, and tells"
         " servers and clients of each other.",
@@ -44,9 +57,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a center until SIGTERM or SIGINT; returns the exit status."""
-    given = parser().parse_args(arguments)
     try:
-        return run(given)
+        return run(parser().parse_args(arguments))
     except ConfigError as exc:
         print(f"center: {exc}", file=sys.stderr)
         return USAGE_STATUS

@@ -68,12 +68,15 @@ def open_center(
     Raises:
         ConfigError: something is wrong with arguments or files.
     """
+    number: object = center_id  # a caller without a type checker may have a text
+    if number is not None and type(number) is not int:
+        raise ConfigError(f"the id of a center must be an int, not {number!r}")
     loaded = load_settings(CenterSettings, config=config, arguments=settings)
     centers = read_centers_list(default_path() if centers_list is None else centers_list)
-    number = centers.local_id(is_local) if center_id is None else center_id
-    centers.center(number)
+    own_id = centers.local_id(is_local) if center_id is None else center_id
+    centers.center(own_id)
     check_security(centers, loaded)
-    return Opening(number, centers, loaded, data_folder(loaded, number), new_cluster)
+    return Opening(own_id, centers, loaded, data_folder(loaded, own_id), new_cluster)
 
 
 def data_folder(settings: CenterSettings, center_id: int) -> Path:

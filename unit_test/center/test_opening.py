@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from center.__main__ import main
 from center.opening import is_local, is_loopback, open_center
 from libevrpc.errors import ConfigError
 
@@ -31,6 +33,18 @@ def test_state_lies_in_the_users_folder_unless_configured(
     opening = open_center(1, listed, settings={**free, "data_dir": str(tmp_path / "own")})
     assert opening.folder == tmp_path / "own"
     assert any("both are needed" in warning for warning in opening.warnings)
+
+
+@pytest.mark.parametrize("wrong", ["1", 1.0, True])
+def test_an_id_that_is_no_int_is_named(listed: Path, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=f"must be an int, not {wrong!r}"):
+        open_center(wrong, listed)
+
+
+def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--id", "x"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("center: argument --id: invalid int value: 'x'; see python -m center")
 
 
 def test_the_list_is_looked_for_where_the_program_stands(
