@@ -13,11 +13,13 @@ from typing import NoReturn
 from center.opening import open_center
 from libevrpc.errors import ConfigError
 
-__all__ = ["main"]
+__all__ = ["REFUSAL", "main"]
 
 log = logging.getLogger("center")
 
 USAGE_STATUS = 2
+REFUSAL = "refused: "
+"""What the one line of a child that cannot start begins with, on its standard output."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,10 +59,14 @@ def parser() -> Parser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a center until SIGTERM or SIGINT; returns the exit status."""
+    given = None
     try:
-        return run(parser().parse_args(arguments))
+        given = parser().parse_args(arguments)
+        return run(given)
     except ConfigError as exc:
         print(f"center: {exc}", file=sys.stderr)
+        if given is not None and given.parent_fd is not None:  # the parent reads only this line
+            print(f"{REFUSAL}{exc}", flush=True)
         return USAGE_STATUS
 
 

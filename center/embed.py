@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from center.__main__ import REFUSAL
 from center.opening import Opening, open_center
 from center.runner import Runner
 from libevrpc import RpcClient, UsageError
@@ -154,16 +155,17 @@ class _Child:
         """Launch the child and wait until it listens.
 
         Raises:
-            ConfigError: it ended at once; its standard error, which is ours, says why.
+            ConfigError: it ended at once; says why, as far as the child could tell.
         """
-        if not self._launch():
+        line = self._launch()
+        if not line or line.startswith(REFUSAL):
             assert self._process is not None
             status = self._process.wait()
             os.close(self._life_write)
             os.close(self._life_read)
+            why = line.removeprefix(REFUSAL) or "its standard error says why"
             raise ConfigError(
-                f"center {self._opening.id} ended at its start with status {status};"
-                " its standard error says why"
+                f"center {self._opening.id} ended at its start with status {status}: {why}"
             )
         self._thread.start()
 
@@ -177,8 +179,8 @@ class _Child:
             self._thread.join()
         os.close(self._life_read)
 
-    def _launch(self) -> bool:
-        """Start a process; True once it listens, False if it ended instead."""
+    def _launch(self) -> str:
+        """Start a process; returns its first line: it listens, or it is refused; else empty."""
         opening = self._opening
         words = [
             *(sys.executable, "-m", "center", "--id", str(opening.id)),
@@ -197,7 +199,7 @@ class _Child:
         )
         assert self._process.stdout is not None
         with self._process.stdout as out:
-            return bool(out.readline())
+            return out.readline().decode(errors="replace").strip()
 
     def _supervise(self) -> None:
         """Start the child again whenever it ends, until `stop`."""

@@ -85,8 +85,26 @@ def test_a_taken_folder_is_refused(listed: Path, tmp_path: Path, in_process: boo
     data_dir = str(tmp_path / "data")
     with CenterNode(1, listed, data_dir=data_dir, in_process=True):
         again = CenterNode(1, listed, data_dir=data_dir, in_process=in_process)
-        with pytest.raises(ConfigError, match="in use|ended at its start with status 2"):
+        with pytest.raises(ConfigError, match="in use by another center"):
             again.start()
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_a_taken_port_is_named(listed: Path, tmp_path: Path, in_process: bool) -> None:
+    port = listed.read_text().split()[2]
+    with CenterNode(1, listed, data_dir=str(tmp_path / "data"), in_process=True):
+        again = CenterNode(1, listed, data_dir=str(tmp_path / "other"), in_process=in_process)
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}"):
+            again.start()
+
+
+def test_a_child_that_cannot_tell_why_it_ended_is_reported(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    node = CenterNode(1, listed, data_dir=str(tmp_path / "data"))
+    with pytest.raises(ConfigError, match="with status 1: its standard error says why"):
+        node.start()
 
 
 @pytest.fixture
