@@ -40,11 +40,9 @@ __all__ = [
 ]
 
 LATENCY_TAU_S = 2.0
-"""Time constant with which a latency peak is forgotten: a server that one thread switch made
-look twenty times slower gets its share again after some seconds."""
+"""Time constant with which a latency peak is forgotten."""
 LATENCY_SLACK_S = 0.003
-"""Latencies this close count as equal too: a thread that starts, or a collection of garbage,
-takes as long and says nothing of the server."""
+"""Latencies this close count as equal too: a thread that starts takes as long."""
 LATENCY_TOLERANCE = 2.0
 """Latencies within this factor count as equal: else a lone caller would always prefer the
 one server that is a hair faster."""
@@ -219,8 +217,7 @@ class Balancer:
         Args:
             endpoint: where it ran; one that has left the set is ignored.
             now_s: the present.
-            latency_s: from start to end; 0 is none worth noting (a one-way call, or one that
-                had to wait for a connection).
+            latency_s: from start to end; 0: none worth noting (one-way, or it waited for a dial).
             ok: False where the endpoint is at fault: transport failure, time-out, stopping
                 (2003), over its limit (2004). An application's own error is an answer: True.
         """
