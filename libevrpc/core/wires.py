@@ -90,6 +90,8 @@ class WireSwitch(PrpcDecoder):
     @property
     def partial(self) -> bool:
         """True in the middle of a message of any wire."""
+        if not self._held:  # the usual case, asked after every read
+            return False
         if self._reader is not None:
             return self._reader.partial
         return bool(self._head) or super().partial

@@ -232,7 +232,10 @@ class EventLoop:
         for callback in self._timers.pop_due(self.now_s):
             self._guarded(callback)
         for hook in self._turn_hooks:
-            self._guarded(hook)
+            try:
+                hook()
+            except BaseException:
+                log.exception("loop hook failed loop=%s hook=%r", self.name, hook)
 
     def _sleep_bound_s(self) -> float | None:
         bound_s: float | None = None

@@ -14,8 +14,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 
-from libevrpc.clock import monotonic_s
 from libevrpc.server.calls import ServerCall
 from libevrpc.server.execute import execute
 
@@ -77,7 +77,7 @@ class WorkerPool:
     def busy_s(self) -> float:
         """Seconds that workers have spent on calls, all together, up to now."""
         with self._lock:
-            return self._busy_s + self._busy * monotonic_s()
+            return self._busy_s + self._busy * monotonic()
 
     def submit(self, calls: Sequence[ServerCall]) -> Sequence[ServerCall]:
         """Queue `calls`; returns those the queue had no room for (all, once stopped)."""
@@ -92,7 +92,8 @@ class WorkerPool:
                 self._jobs.extend(calls[: max(0, room)])
                 refused = calls[max(0, room) :]
             gate = None if self._quick else self._next_gate()
-        self._open(gate)
+        if gate is not None:
+            gate.release()
         return refused
 
     def kick(self) -> None:
@@ -103,7 +104,8 @@ class WorkerPool:
                 self._searching = False  # whoever was woken is stuck behind somebody
                 gate = self._next_gate()
             self._kicked_at = self._taken
-        self._open(gate)
+        if gate is not None:
+            gate.release()
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Let the threads finish what is queued, then end. Any number of times.
@@ -117,11 +119,11 @@ class WorkerPool:
             threads = list(self._threads)
         for gate in idle:
             gate.release()
-        until_s = None if timeout_s is None else monotonic_s() + timeout_s
+        until_s = None if timeout_s is None else monotonic() + timeout_s
         for thread in threads:
             if thread is threading.current_thread():
                 continue  # a handler stops its own server
-            thread.join(None if until_s is None else max(0.0, until_s - monotonic_s()))
+            thread.join(None if until_s is None else max(0.0, until_s - monotonic()))
 
     def abandon(self) -> None:
         """Leave what is queued to the parent. In a forked child, where none of the threads is,
@@ -157,20 +159,6 @@ class WorkerPool:
             return
         self._threads.append(thread)
 
-    def _note_turn(self, busy: bool) -> None:
-        """Count a worker that begins to work, or to rest. Under the lock."""
-        if busy:
-            self._busy += 1
-            self._busy_s -= monotonic_s()
-        else:
-            self._busy -= 1
-            self._busy_s += monotonic_s()
-
-    @staticmethod
-    def _open(gate: threading.Lock | None) -> None:
-        if gate is not None:
-            gate.release()
-
     def _work(self, gate: threading.Lock) -> None:
         gate.acquire()
         fresh = True  # this thread was started or woken, and has not looked yet
@@ -184,10 +172,11 @@ class WorkerPool:
                 if quick:
                     self._quick -= 1
                     quick = False
-                if busy is not bool(self._jobs):
-                    busy = not busy
-                    self._note_turn(busy)
                 if self._jobs:
+                    if not busy:
+                        busy = True
+                        self._busy += 1
+                        self._busy_s -= monotonic()
                     call = self._jobs.popleft()
                     self._taken += 1
                     call.session.started_order = call.order  # under the lock: only ever grows
@@ -196,11 +185,16 @@ class WorkerPool:
                         self._quick += 1
                     else:
                         wake = self._next_gate()
-                elif self._stopping:
-                    return
                 else:
+                    if busy:
+                        busy = False
+                        self._busy -= 1
+                        self._busy_s += monotonic()
+                    if self._stopping:
+                        return
                     self._idle.append(gate)
-            self._open(wake)
+            if wake is not None:
+                wake.release()
             if call is None:
                 gate.acquire()
                 fresh = True
