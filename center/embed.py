@@ -81,6 +81,12 @@ class CenterNode:
         """Address of its client port, as the list has it."""
         return self._opening.centers.center(self.id).client_address
 
+    @property
+    def target(self) -> str:
+        """What servers and clients of this cluster are given: all of the list, this one first."""
+        listed = (each.client_address for each in self._opening.centers.centers)
+        return "center://" + ",".join(dict.fromkeys((self.address, *listed)))
+
     def start(self) -> None:
         """Start it; returns once its client port is served.
 

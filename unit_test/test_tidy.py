@@ -86,7 +86,7 @@ FOREIGN = {
 }
 """What shipped code may import beside the standard library, and which requirement brings it."""
 
-SAMPLE_IMPORTS = re.compile(r"(libevrpc|center)(\.(aio|errors|testing))?$")
+SAMPLE_IMPORTS = re.compile(r"(libevrpc(\.(aio|errors|testing))?|center\.embed)$")
 
 
 def sources(*folders: str) -> list[Path]:

@@ -54,6 +54,7 @@ def test_it_serves_between_start_and_stop(node: CenterNode) -> None:
     with node:
         wait_until(lambda: leads(node))
         assert node.status().id == node.id == 1
+        assert node.target == f"center://{node.address}"
         with pytest.raises(UsageError, match="runs already"):
             node.start()
     node.stop()

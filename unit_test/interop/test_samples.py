@@ -59,6 +59,14 @@ def test_an_inline_server_answers_and_stops_by_a_signal(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_cluster_sample_goes_on_without_one_of_its_nodes() -> None:
+    before, after = run("samples/center_cluster/run.py").stdout.split("node 1 is killed")
+    assert "without a key were answered by nodes [1, 2, 3]" in before
+    assert "without a key were answered by nodes [2, 3]" in after
+    assert before.count(" leads in epoch ") == after.count(" leads in epoch ") == 1
+
+
+@pytest.mark.slow
 def test_the_echo_sample_is_found_by_its_registry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
