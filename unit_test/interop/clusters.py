@@ -127,9 +127,8 @@ class Cluster:
         self.peer_port = dict(zip(self.ids, ports[::2], strict=True))
         self.client_port = dict(zip(self.ids, ports[1::2], strict=True))
         self.list_path = folder / "centers_list"
-        self.list_path.write_text(
-            "".join(f"{i} 127.0.0.1 {self.peer_port[i]} {self.client_port[i]}\n" for i in self.ids)
-        )
+        self._settings = settings
+        self._write_list()
         self.processes: dict[int, Process] = {}
         self.servers: list[Process] = []
 
@@ -179,6 +178,28 @@ class Cluster:
         log = self.folder / f"center-{center}.log"
         self.processes[center] = Process(self.words(center), log)
         return self.processes[center]
+
+    def relist(self, generation: int, ids: list[int]) -> None:
+        """Write another list; centers that are started from now on read it."""
+        self.ids = ids
+        known = self.peer_port.keys()
+        new = [each for each in ids if each not in known]
+        ports = free_ports(2 * len(new))
+        self.peer_port |= dict(zip(new, ports[::2], strict=True))
+        self.client_port |= dict(zip(new, ports[1::2], strict=True))
+        self.list_path = self.folder / f"centers_list-{generation}"
+        self._write_list()
+        self._config = self.folder / f"center-{generation}.ini"
+        self._config.write_text(f"[center]\nlist_generation = {generation}\n{self._settings}")
+
+    def _write_list(self) -> None:
+        self.list_path.write_text(
+            "".join(f"{i} 127.0.0.1 {self.peer_port[i]} {self.client_port[i]}\n" for i in self.ids)
+        )
+
+    def stop(self, center: int) -> None:
+        """End a center politely."""
+        self.processes.pop(center).end()
 
     def restart(self, center: int) -> None:
         """Start a center that has ended, and wait until it listens."""
@@ -241,6 +262,11 @@ class Cluster:
 
         wait_until(settled, what=f"one leader\n{self.logs()}")
         return named[0]
+
+    def epoch(self, center: int) -> int:
+        """Return the epoch of the map that a center serves."""
+        found = self.map(center)
+        return 0 if found is None else found.epoch
 
     def newer_epoch(self, than: int, centers: list[int]) -> float:
         """Wait until one of `centers` serves a map of a newer epoch; returns the moment."""

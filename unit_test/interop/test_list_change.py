@@ -1,0 +1,145 @@
+"""The list of centers changes by the procedure of docs/election.md, under the load of a client."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from libevrpc import RpcClient, RpcError
+from unit_test.interop.clusters import Cluster, Process, wait_until
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+
+class Load:
+    """A client that calls without a pause, from `with` to its end."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._client = RpcClient(cluster.target(), state_dir=str(cluster.folder / "client"))
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.calls = 0
+        self.failures: list[RpcError] = []
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._client.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                assert self._client.call("Echo.echo", str(self.calls)) == str(self.calls)
+            except RpcError as exc:
+                self.failures.append(exc)
+            self.calls += 1
+
+    def servers(self) -> int:
+        """How many servers the client knows."""
+        return len(self._client.endpoints("Echo"))
+
+
+def change(cluster: Cluster, generation: int, ids: list[int]) -> None:
+    """Follow the written procedure."""
+    leaving = [each for each in cluster.ids if each not in ids]
+    coming = [each for each in ids if each not in cluster.ids]
+    cluster.relist(generation, ids)
+    for center in leaving:
+        cluster.stop(center)
+    for center in [each for each in ids if each not in coming]:
+        cluster.stop(center)
+        cluster.restart(center)
+    for center in coming:
+        cluster.restart(center)
+    cluster.leader()
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [[1, 2, 4]],
+        [[1, 2, 3, 4, 5], [3, 4, 5]],
+        [[1, 2, 3, 4], [2, 3, 4]],
+    ],
+    ids=["replace", "grow_and_shrink", "one_by_one"],
+)
+def test_calls_go_on_while_the_list_changes(tmp_path: Path, steps: list[list[int]]) -> None:
+    with Cluster(tmp_path) as cluster:
+        epoch = cluster.epoch(cluster.leader())
+        one, two = cluster.server()[1], cluster.server()[1]
+        cluster.await_servers(one, two)
+        with Load(cluster) as load:
+            for generation, ids in enumerate(steps, 2):
+                change(cluster, generation, ids)
+                after = cluster.epoch(cluster.leader())
+                assert after > epoch, "a new list is a new reign"
+                epoch = after
+                cluster.await_servers(one, two)
+            _, three = cluster.server()
+            cluster.await_servers(one, two, three)
+            wait_until(lambda: load.servers() == 3, what="the client follows the new list")
+            counted = load.calls
+            wait_until(lambda: load.calls > counted + 100)
+        assert not load.failures
+
+
+def test_a_center_that_comes_back_with_the_old_list_changes_nothing(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        cluster.leader()
+        _, server = cluster.server()
+        cluster.await_servers(server)
+        old = cluster.words(3)
+        change(cluster, 2, [1, 2, 4])
+        leader = cluster.leader()
+        epoch = cluster.epoch(leader)
+        left = Process(old, tmp_path / "left.log")
+        cluster.servers.append(left)
+        left.first_line()
+        wait_until(lambda: "center 3 at 127.0.0.1, which is not in the list" in cluster.logs())
+        wait_until(lambda: cluster.status(3) is not None)
+        assert cluster.leader() == leader
+        assert cluster.epoch(leader) == epoch
+        cluster.await_servers(server)
+
+
+def test_a_list_that_was_edited_by_mistake_is_refused(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        cluster.leader()
+        cluster.stop(3)
+        cluster.relist(1, [1, 2, 3, 4])
+        process = cluster.launch(3)
+        assert process.wait() == 2
+        del cluster.processes[3]
+        assert "if the list was changed on purpose, list_generation = 2" in cluster.logs()
+        assert cluster.leader() in (1, 2)
+
+
+def test_one_center_grows_to_three(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1) as cluster:
+        epoch = cluster.epoch(cluster.leader())
+        _, server = cluster.server()
+        cluster.await_servers(server)
+        with Load(cluster) as load:
+            cluster.relist(2, [1, 2, 3])
+            cluster.stop(1)
+            cluster.restart(1)
+            log = tmp_path / "center-2.log"
+            cluster.processes[2] = Process([*cluster.words(2), "--new-cluster"], log)
+            cluster.processes[2].first_line()
+            cluster.restart(3)
+            assert cluster.epoch(cluster.leader()) > epoch
+            cluster.await_servers(server)
+        assert load.calls
+        assert not load.failures
