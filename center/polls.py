@@ -166,8 +166,13 @@ class LongPolls:
 
     def _look(self) -> None:
         front = self._front()
+        news: dict[str, PullResponse] = {}  # the same for all who ask for one service
         for poll in [each for each in self._waiting if front.stamp > each.stamp]:
-            self._answer(poll)
+            answer = news.get(poll.service)
+            if answer is None:
+                answer = news[poll.service] = response_of(front, poll.service, poll.stamp)
+            self._drop(poll)
+            poll.deferred.reply(answer)
         if front.led and self._leaderless is not None:
             self._timers.cancel(self._leaderless)
             self._leaderless = None

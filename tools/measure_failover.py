@@ -72,6 +72,13 @@ class Cluster:
         if not out.readline():
             sys.exit(f"center {center} did not start:\n{self.log(center)}")
 
+    def address(self, center: int) -> str:
+        """Return the center's client address."""
+        return f"127.0.0.1:{self._client_port[center]}"
+
+    def pid(self, center: int) -> int:
+        return self._processes[center].pid
+
     def log(self, center: int) -> str:
         return (self._folder / f"log-{center}").read_text()
 
@@ -95,7 +102,7 @@ class Cluster:
     def _client(self, center: int) -> RpcClient:
         client = self._clients.get(center)
         if client is None:
-            address = f"127.0.0.1:{self._client_port[center]}"
+            address = self.address(center)
             client = RpcClient(address, retries_max=0, set_aside_min_s=0.001, set_aside_max_s=0.01)
             self._clients[center] = client
         return client
@@ -186,6 +193,8 @@ def starts(rounds: int, centers: int) -> list[float]:
                 since_s = time.monotonic()
                 for center in cluster.ids:
                     cluster.start(center)
+                for center in cluster.ids:  # asking earlier would only take their processor time
+                    cluster.await_line(center)
                 took_ms.append(newer_epoch_ms(cluster, cluster.ids, 0, since_s))
             finally:
                 cluster.close()
