@@ -83,12 +83,8 @@ sim: $(STAMP)
 	@$(call need,center/sim/__main__.py)
 	@$(BIN)/python -m center.sim --seeds $(SEEDS) $(ARGS)
 
-SERVICES := zookeeperd etcd-server mariadb-server
 services:
-	@command -v apt-get >/dev/null || { \
-	  echo 'no apt-get here; install these yourself: ZooKeeper, etcd, MariaDB' >&2; exit 1; }
-	apt-get update -q
-	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(SERVICES)
+	@tools/install_services.sh
 
 # A venv of its own: no file of the system's Python is touched.
 install: python

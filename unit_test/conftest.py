@@ -6,4 +6,5 @@ pytest_plugins = [
     "unit_test.fix_net",
     "unit_test.fix_rpc",
     "unit_test.fix_channel",  # uses fix_rpc
+    "unit_test.fix_services",
 ]

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Install the Debian packages that some tests and comparisons talk to; starts no daemon.
+# Usage: tools/install_services.sh [--missing]   (--missing: only name what is not installed)
+set -euo pipefail
+
+# One line each: package, and what needs it. ZooKeeper is run from its library's jar, which
+# brings neither a daemon nor a desktop's Java.
+packages=(
+  libzookeeper-java     # ZooKeeper: unit_test/fix_services.py, tools/compare_coordination.py
+  default-jre-headless  # runs it
+  etcd-server           # etcd: the same two
+)
+
+fail() { echo "make services: $*" >&2; exit 1; }
+
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# Boot must not start them either. `disable` works without a running systemd, as in containers.
+disable_units_of() {
+  command -v systemctl >/dev/null || return 0
+  local unit
+  for unit in $(dpkg-query -L "$1" | sed -n 's,.*/systemd/system/\([^/]*\.service\)$,\1,p'); do
+    echo "leaving $unit disabled"
+    systemctl --quiet disable "$unit" || fail "cannot disable $unit, which $1 brought"
+  done
+}
+
+missing=()
+for package in "${packages[@]}"; do
+  if command -v dpkg-query >/dev/null && installed "$package"; then continue; fi
+  missing+=("$package")
+done
+if [ "${1-}" = --missing ]; then echo "${missing[@]}"; exit; fi
+if [ ${#missing[@]} = 0 ]; then echo "installed already: ${packages[*]}"; exit; fi
+command -v apt-get >/dev/null || fail "no apt-get here: install ZooKeeper, Java and etcd yourself"
+[ "$(id -u)" = 0 ] || fail "only root can install ${missing[*]}: say sudo make services"
+
+# Debian starts what it installs, unless this program says 101.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap 'rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' > "$policy"
+  chmod 755 "$policy"
+elif "$policy" etcd start >/dev/null 2>&1; then
+  fail "$policy lets daemons start: move it away, or install ${missing[*]} yourself"
+fi
+
+echo "installing: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q || fail "apt-get update failed"
+apt-get install -q -y --no-install-recommends "${missing[@]}" || fail "apt-get install failed"
+for package in "${missing[@]}"; do disable_units_of "$package"; done
