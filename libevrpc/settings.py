@@ -169,7 +169,7 @@ class ServerSettings(_Settings):
     )
     registry: str = _setting("", "where to announce the services, as a target; empty: nowhere")
     report_s: float = _span(1.0, "how often the load is reported to the registry", 0.1)
-    weight: float = _setting(1.0, "share of the load beside other servers", 0.01, 100.0)
+    weight: float = _setting(1.0, "share of the load beside other servers", 0.01, 65.0)
     tags: tuple[str, ...] = _setting(
         (),
         "words told with the server in the cluster's map, which clients get but do not choose by",

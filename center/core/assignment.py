@@ -37,9 +37,13 @@ __all__ = [
     "smoothed_utilisation",
 ]
 
-SLOTS_FEW = 4096
+SLOTS_MIN = 512
+SLOTS_USUAL = 4096
 SLOTS_MANY = 16384
-MEMBERS_OF_FEW_SLOTS = 250
+SLOTS_PER_MEMBER = 128
+"""Slots of one server where all are equal, up to SLOTS_USUAL in all: shares are even to 1 %, and
+a thousand services with three servers each still fit into one map."""
+MEMBERS_OF_USUAL_SLOTS = 250
 """Above this many servers a table doubles until it has SLOTS_MANY slots."""
 RANK_WALK_MAX = 8
 """Servers of a slot's ranking that are asked for room before the neediest server gets it."""
@@ -107,7 +111,9 @@ USUAL_POLICY = AssignmentPolicy()
 
 def slots_for(members: int, previous_slots: int = 0) -> int:
     """Return the size of a table of `members` servers; tables grow and never shrink."""
-    wanted = SLOTS_FEW if members <= MEMBERS_OF_FEW_SLOTS else SLOTS_MANY
+    wanted = SLOTS_MIN if members <= MEMBERS_OF_USUAL_SLOTS else SLOTS_MANY
+    while wanted < min(SLOTS_USUAL, SLOTS_PER_MEMBER * members):
+        wanted *= 2
     return min(SLOTS_MAX, max(wanted, previous_slots))
 
 

@@ -28,6 +28,8 @@ NAMES_MAX = 1024
 """Most services of one server, and most tags."""
 NAMES_CHARS_MAX = 8192
 """Longest services, tags and session of one server together."""
+WEIGHT_MIN = 0.001
+"""Smallest weight of a server: what a map keeps; less would be no weight at all."""
 LOAD_MAX = 1000.0
 """Largest load that is believed; whatever is over 1 is published as 1."""
 
@@ -43,8 +45,12 @@ def flaw_of(report: Report) -> str:
     names = (*report.services, *report.tags)
     if len(names) > NAMES_MAX or len(report.session) + sum(map(len, names)) > NAMES_CHARS_MAX:
         return f"{report.address}: over {NAMES_MAX} names or {NAMES_CHARS_MAX} characters of them"
-    if not (0 < report.weight <= WEIGHT_MAX and 0 <= report.load <= LOAD_MAX):
-        return f"{report.address}: weight {report.weight} or load {report.load}"
+    if not WEIGHT_MIN <= report.weight <= WEIGHT_MAX:
+        return (
+            f"{report.address}: weight {report.weight:g} is not in {WEIGHT_MIN:g}..{WEIGHT_MAX:g}"
+        )
+    if not 0 <= report.load <= LOAD_MAX:
+        return f"{report.address}: load {report.load:g} is not in 0..{LOAD_MAX:g}"
     return ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from center.core.assignment import (
@@ -19,6 +18,7 @@ from center.core.assignment import (
     ramped_weight,
     smoothed_utilisation,
 )
+from center.core.members import WEIGHT_MIN
 from libevrpc.core.clustermap import (
     WEIGHT_MAX,
     ClusterMap,
@@ -118,7 +118,8 @@ class SlotPlanner:
 
     def _ramped(self, address: str, now_s: float) -> float:
         known = self._known[address]
-        return min(WEIGHT_MAX, ramped_weight(known.weight, now_s - known.since_s, self._weights))
+        weight = ramped_weight(known.weight, now_s - known.since_s, self._weights)
+        return min(WEIGHT_MAX, max(WEIGHT_MIN, weight))
 
     def _published_weight(self, entry: ServerEntry, now_s: float) -> float:
         return self._ramped(entry.address, now_s) if entry.state is ServerState.UP else 0.0
@@ -126,10 +127,11 @@ class SlotPlanner:
     def _tables(
         self, previous: ClusterMap, servers: tuple[ServerEntry, ...], now_s: float
     ) -> list[ServiceTable]:
+        table_of = {each: table for table in previous.tables for each in table.services}
         groups: dict[tuple[int, ...], dict[tuple[str, ...], list[str]]] = {}
         unheard_of: list[tuple[tuple[int, ...], str]] = []
         for service, indexes in sorted(_members_by_service(servers).items()):
-            members, old = tuple(indexes), previous.table_of(service)
+            members, old = tuple(indexes), table_of.get(service)
             if old is None:
                 unheard_of.append((members, service))
             else:
@@ -140,7 +142,8 @@ class SlotPlanner:
         merged: dict[tuple[tuple[int, ...], bytes], list[str]] = {}
         for members, tables in groups.items():
             for services in tables.values():
-                owners = self._owners(previous, servers, members, services, now_s)
+                old = next(filter(None, map(table_of.get, services)), None)
+                owners = self._owners(previous, servers, members, old, now_s)
                 merged.setdefault((members, owners), []).extend(services)
         return [
             ServiceTable(tuple(sorted(services)), members, owners)
@@ -152,7 +155,7 @@ class SlotPlanner:
         previous: ClusterMap,
         servers: tuple[ServerEntry, ...],
         members: tuple[int, ...],
-        services: Sequence[str],
+        old: ServiceTable | None,
         now_s: float,
     ) -> bytes:
         weighted = [
@@ -164,7 +167,6 @@ class SlotPlanner:
             )
             for index in members
         ]
-        old = next(filter(None, map(previous.table_of, services)), None)
         before = None
         if old is not None:
             before = Assigned(
