@@ -16,9 +16,10 @@ from libevrpc.channel.connection import ConnectionOptions
 from libevrpc.channel.dial import DialTimes
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
-from libevrpc.client.invocation import CallShape, FutureInvocation, Invocation
+from libevrpc.client.invocation import CallShape, Invocation
 from libevrpc.client.method import MethodSpec, object_method
 from libevrpc.client.router import Router
+from libevrpc.client.started import FutureInvocation
 from libevrpc.client.stub import Stub
 from libevrpc.clock import monotonic_s
 from libevrpc.core.balancers import BALANCERS, Balancer, balancer_named

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable
+import threading
+from dataclasses import dataclass
 from time import monotonic
 from typing import NoReturn
 
 from libevrpc.channel.call import CallFailure, ClientCall
 from libevrpc.channel.channel import Channel
 from libevrpc.channel.connection import Connection
-from libevrpc.client.aside import run_aside
 from libevrpc.client.controller import ClientController
-from libevrpc.client.future import CallFuture
 from libevrpc.client.method import MethodSpec
 from libevrpc.client.router import Router
 from libevrpc.core.compress import compress, decompress
@@ -24,12 +22,8 @@ from libevrpc.core.retry import GiveUp, Retry
 from libevrpc.errors import Errno, RpcError, StatusCode, UsageError
 from libevrpc.loop.eventloop import EventLoop
 
-__all__ = ["CallShape", "FutureInvocation", "Invocation"]
+__all__ = ["CallShape", "Hold", "Invocation", "Outcome"]
 
-log = logging.getLogger(__name__)
-
-_INFLATED_HERE_BYTES = 4096
-"""A compressed reply to a future that is longer is inflated off the loop of all clients."""
 TIMEOUT_S_MAX = 2_000_000.0
 """Longest time-out of a call, 23 days: what the wire and the system's calls can count."""
 
@@ -78,6 +72,20 @@ class CallShape:
         self.inflated_bytes_max = inflated_bytes_max
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nobody of a remembered set could be reached: go on once the registry has been heard.
+
+    `error` is what the call fails with if that does not happen before its deadline.
+    """
+
+    error: RpcError
+
+
+Outcome = Reply | RpcError | Retry | Hold
+"""What a try led to: the reply, the error to raise, another try, or a wait before it."""
+
+
 class Invocation:
     """A call with its deadline, its tries and where they went. One thread at a time.
 
@@ -98,6 +106,7 @@ class Invocation:
 
     # Defaults stand in the class: a call sets what differs, which is little for most.
     _retries = 0
+    _passed_over = 0
     _waited = False
     _dials = False
     _tried: tuple[Endpoint, ...] = ()
@@ -157,7 +166,7 @@ class Invocation:
         while True:
             channel = self._next_channel()
             if channel is None:
-                self._await_endpoint()
+                self._await(self._router.known)
                 continue
             connection = channel.connection()
             call = ClientCall(connection.next_id(), self._deadline_s)
@@ -167,8 +176,7 @@ class Invocation:
                 return outcome
             if isinstance(outcome, RpcError):
                 raise outcome
-            if outcome.delay_s:
-                self._router.ended.wait(outcome.delay_s)
+            self._rest(outcome)
 
     def send_oneway(self) -> None:
         """Send once and forget.
@@ -179,7 +187,7 @@ class Invocation:
         while True:
             channel = self._next_channel()
             if channel is None:
-                self._await_endpoint()
+                self._await(self._router.known)
                 continue
             connection = channel.connection()
             frame = self._frame(connection, connection.next_id(), {ONEWAY_FIELD: "1"})
@@ -191,14 +199,25 @@ class Invocation:
             outcome = self._after_failure(failure, self._try_s)
             if isinstance(outcome, RpcError):
                 raise outcome
-            self._router.ended.wait(outcome.delay_s)
+            self._rest(outcome)
 
-    def _await_endpoint(self) -> None:
-        """Block until the registry names an endpoint."""
+    def _rest(self, step: Retry | Hold) -> None:
+        """Block for as long as the next try has to wait."""
+        if isinstance(step, Hold):
+            self._await(self._router.confirmed, step.error)
+        elif step.delay_s:
+            self._router.ended.wait(step.delay_s)
+
+    def _await(self, news: threading.Event, error: RpcError | None = None) -> None:
+        """Block until `news` of the router are there."""
         self._waited = True
         left_s = self._deadline_s - monotonic()
-        if left_s <= 0.0 or not self._router.known.wait(left_s):
-            raise self._fail(_nobody(self._spec))
+        if left_s <= 0.0 or not news.wait(left_s):
+            raise self._fail(self._without_news(error))
+
+    def _without_news(self, error: RpcError | None) -> RpcError:
+        """Return what fails a call that waited in vain; `error`: of its last try, if any."""
+        return _nobody(self._spec) if error is None else error
 
     # -- one try ------------------------------------------------------------------------
 
@@ -255,8 +274,8 @@ class Invocation:
             connection.greet = False
         return frame
 
-    def _judge(self, call: ClientCall) -> Reply | RpcError | Retry:
-        """Say what a finished try means: the reply, the error to raise, or another try."""
+    def _judge(self, call: ClientCall) -> Outcome:
+        """Say what a finished try means."""
         failure = call.failure
         reply = call.reply
         router = self._router
@@ -291,33 +310,47 @@ class Invocation:
             controller.note_reply(reply)
         return reply
 
-    def _after_failure(self, failure: CallFailure, now_s: float) -> RpcError | Retry:
+    def _after_failure(self, failure: CallFailure, now_s: float) -> RpcError | Retry | Hold:
         error = RpcError.from_errno(failure.errno, failure.text)
         broken = error.code is StatusCode.UNAVAILABLE
         return self._after_error(error, failure.sent, now_s, broken)
 
     def _after_error(
         self, error: RpcError, sent: bool, now_s: float, broken: bool
-    ) -> RpcError | Retry:
+    ) -> RpcError | Retry | Hold:
         endpoint = self._endpoint
         assert endpoint is not None
         self._router.failed(endpoint, error, now_s, now_s - self._try_s, broken)
+        if broken and not sent and not self._router.vouches_for(endpoint):
+            return self._pass_over(endpoint, error)
         step = self._router.next_step(
             error,
             sent=sent,
             idempotent=self._idempotent,
-            retries=self._retries,
+            retries=self._retries - self._passed_over,
             now_s=now_s,
             deadline_s=self._deadline_s,
         )
         match step:
             case Retry():
-                self._retries += 1
-                if endpoint not in self._tried:
-                    self._tried = (*self._tried, endpoint)
+                self._note_try(endpoint)
                 return step
             case GiveUp():
                 return self._fail(error)
+
+    def _pass_over(self, endpoint: Endpoint, error: RpcError) -> Retry | Hold:
+        """Go on from an endpoint that is not there, and that the registry does not name.
+
+        The try says nothing of the servers there are, and takes none of the call's retries.
+        """
+        self._passed_over += 1
+        self._note_try(endpoint)
+        return Retry(0.0) if self._router.knows_others(self._tried) else Hold(error)
+
+    def _note_try(self, endpoint: Endpoint) -> None:
+        self._retries += 1
+        if endpoint not in self._tried:
+            self._tried = (*self._tried, endpoint)
 
     def _fail(self, error: RpcError) -> RpcError:
         controller = self._controller
@@ -330,150 +363,6 @@ class Invocation:
         controller.peer = self._endpoint.address if self._endpoint is not None else ""
         controller.retries = self._retries
         controller.latency_s = now_s - self._started_s
-
-
-class FutureInvocation(Invocation, CallFuture):
-    """A call that the background loop drives, and at once the future its caller holds."""
-
-    _connection: Connection | None = None
-    _call: ClientCall | None = None
-    _given_up = False
-    _resting = False
-
-    def __init__(
-        self,
-        spec: MethodSpec,
-        payload: bytes,
-        router: Router,
-        shape: CallShape,
-        timeout_s: float,
-        controller: ClientController | None,
-        key: bytes | str | None,
-        idempotent: bool | None,
-    ) -> None:
-        CallFuture.__init__(self)
-        try:
-            Invocation.__init__(
-                self, spec, payload, router, shape, timeout_s, controller, key, idempotent
-            )
-        except RpcError as exc:
-            self._end_badly(exc)
-
-    def start(self) -> CallFuture:
-        """Begin to call. The caller's thread, once."""
-        if not self._done:
-            self._launch()
-        return self
-
-    def _launch(self) -> None:
-        """Begin a try. The caller's thread."""
-        if self._given_up:
-            if not self._done:
-                text = "cancelled by the caller"
-                self._end_badly(self._fail(RpcError(StatusCode.CANCELLED, text)))
-            return
-        try:
-            channel = self._next_channel()
-        except RpcError as exc:
-            self._end_badly(self._fail(exc))
-            return
-        if channel is None:
-            self._wait_for_endpoint()
-            return
-        self._connection = connection = channel.connection()
-        self._call = call = ClientCall(connection.next_id(), self._deadline_s, self._on_done)
-        try:
-            frame = self._frame(connection, call.correlation_id)
-        except RpcError as exc:
-            self._call = None
-            self._end_badly(exc)
-            return
-        connection.start(call, frame)
-
-    def _on_done(self, call: ClientCall) -> None:
-        """Take the end of a try. Loop thread."""
-        self._call = None  # it refers to us
-        reply = call.reply
-        if reply is not None and reply.compress_type and len(reply.payload) > _INFLATED_HERE_BYTES:
-            run_aside(lambda: self._judge_aside(call))
-        else:
-            self._conclude(lambda: self._judge(call))
-
-    def _judge_aside(self, call: ClientCall) -> None:
-        """Inflate a long reply where it holds up no other call, then go on as usual."""
-        try:
-            outcome = self._judge(call)
-        except Exception as exc:
-            log.exception("call failed in the client method=%s", self._spec.label)
-            outcome = self._fail(_broken(exc))
-        if not self._shape.loop.post(lambda: self._conclude(lambda: outcome)):
-            self._conclude(lambda: outcome)  # the loop has ended: nobody else is left to do it
-
-    def _conclude(self, judge: Callable[[], Reply | RpcError | Retry]) -> None:
-        """Do what follows from a try. Loop thread."""
-        try:
-            outcome = judge()
-            if outcome.__class__ is Reply:
-                try:
-                    value = self._spec.parse(outcome.payload)
-                except RpcError as exc:
-                    self._end_badly(exc)
-                    return
-                self._succeed(value)
-            elif isinstance(outcome, RpcError):
-                self._end_badly(outcome)
-            elif isinstance(outcome, Retry) and outcome.delay_s:
-                self._resting = True
-                self._shape.loop.call_at(monotonic() + outcome.delay_s, self._relaunch)
-            else:
-                self._launch()
-        except Exception as exc:
-            log.exception("call failed in the client method=%s", self._spec.label)
-            self._break(exc)
-
-    def _relaunch(self) -> None:
-        """Begin a later try, unless the call was given up meanwhile. Loop thread."""
-        self._resting = False  # before `_given_up` is read: `_give_up` does it the other way round
-        try:
-            self._launch()
-        except Exception as exc:
-            log.exception("call failed in the client method=%s", self._spec.label)
-            self._break(exc)
-
-    def _break(self, exc: Exception) -> None:
-        """End although something failed that should not: a balancer of the user's, perhaps."""
-        if not self._done:
-            self._end_badly(self._fail(_broken(exc)))
-
-    def _wait_for_endpoint(self) -> None:
-        """Launch once the registry names an endpoint, or fail at the deadline."""
-        loop = self._shape.loop
-        self._waited = True
-        waiting = [self._relaunch]
-        self._resting = True
-
-        def known() -> None:
-            if waiting:
-                waiting.pop()()
-
-        def too_late() -> None:
-            if waiting and not self._done:
-                waiting.clear()
-                self._end_badly(self._fail(_nobody(self._spec)))
-
-        loop.post(lambda: loop.call_at(self._deadline_s, too_late))
-        self._router.when_known(lambda: loop.post(known))
-
-    def _give_up(self) -> bool:
-        self._given_up = True
-        if self._resting:
-            return self._shape.loop.post(self._relaunch)
-        connection, call = self._connection, self._call
-        return connection is not None and call is not None and connection.cancel(call)
-
-
-def _broken(exc: Exception) -> RpcError:
-    return RpcError(StatusCode.INTERNAL, f"failed in the client: {type(exc).__name__}: {exc}")
 
 
 def _nobody(spec: MethodSpec) -> RpcError:

@@ -64,8 +64,10 @@ class Router:
         "_waiters",
         "balances",
         "closed",
+        "confirmed",
         "ended",
         "known",
+        "remembered",
     )
 
     def __init__(
@@ -80,6 +82,10 @@ class Router:
         balancer.probe_by_calls = False  # a frozen server would swallow the call
         self.known = threading.Event()
         """Set while there is an endpoint to call."""
+        self.remembered = False
+        """True while all endpoints are left from an earlier process, and may be long gone."""
+        self.confirmed = threading.Event()
+        """Set once the registry itself has named the endpoints."""
         self.balances = True
         """False while there is exactly one endpoint: nothing to choose, nothing to count."""
         self.closed = False
@@ -98,7 +104,7 @@ class Router:
         self._endpoints: tuple[Endpoint, ...] = ()
         self._sole: tuple[Endpoint, Channel] | None = None
         self._probe_at_s = _NEVER_S
-        self._waiters: list[Callable[[], object]] = []
+        self._waiters: dict[Callable[[], object], threading.Event] = {}
 
     def update(self, endpoints: EndpointSet) -> None:
         """Take a new set; channels of endpoints that left end with their last call."""
@@ -115,28 +121,53 @@ class Router:
             if not self.balances:
                 endpoint = endpoints.endpoints[0]
                 self._sole = (endpoint, self._channel(endpoint))
-            waiters: list[Callable[[], object]] = []
+            self.remembered = endpoints.remembered
             if endpoints.endpoints:
-                waiters, self._waiters = self._waiters, waiters
                 self.known.set()
             else:
                 self.known.clear()
+            if not endpoints.remembered:
+                self.confirmed.set()
+            waiters = self._ready_waiters()
         for channel in gone:
             channel.retire()
         for waiter in waiters:
             waiter()
 
-    def when_known(self, waiter: Callable[[], object]) -> None:
-        """Run `waiter` once there is an endpoint, at once if there is."""
+    def when(self, news: threading.Event, waiter: Callable[[], object]) -> None:
+        """Run `waiter` once `known` or `confirmed` is set, at once if it is."""
         with self._lock:
-            if not self._endpoints and not self.closed:
-                self._waiters.append(waiter)
+            if not news.is_set():
+                self._waiters[waiter] = news
                 return
         waiter()
+
+    def forget(self, waiter: Callable[[], object]) -> None:
+        """Drop a waiter whose time is over."""
+        with self._lock:
+            self._waiters.pop(waiter, None)
+
+    def _ready_waiters(self) -> list[Callable[[], object]]:
+        """Take out who waits no longer. Under the lock."""
+        ready = [waiter for waiter, news in self._waiters.items() if news.is_set()]
+        for waiter in ready:
+            del self._waiters[waiter]
+        return ready
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return what the registry last said."""
         return self._endpoints
+
+    def vouches_for(self, endpoint: Endpoint) -> bool:
+        """Tell whether the registry itself names `endpoint`, or it does not matter any more."""
+        if self.remembered:
+            return False
+        return self.closed or any(each.address == endpoint.address for each in self._endpoints)
+
+    def knows_others(self, tried: Collection[Endpoint]) -> bool:
+        """Tell whether there is an endpoint that is not among `tried`."""
+        addresses = {endpoint.address for endpoint in tried}
+        return any(endpoint.address not in addresses for endpoint in self._endpoints)
 
     def pick(
         self, key: bytes | None, tried: Collection[Endpoint], now_s: float
@@ -223,13 +254,15 @@ class Router:
         with self._lock:
             self.closed = True
             self.ended.set()
+            self.remembered = False
             self.known.set()  # whoever waits for an endpoint need not wait any longer
+            self.confirmed.set()
             channels = [*self._channels.values(), *self._leaving]
             self._channels.clear()
             self._leaving = []
             self._sole = None
             self._endpoints = ()
-            waiters, self._waiters = self._waiters, []
+            waiters = self._ready_waiters()
         for channel in channels:
             channel.close(text)
         for waiter in waiters:

@@ -9,8 +9,9 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
-from libevrpc.client.invocation import FutureInvocation, Invocation
+from libevrpc.client.invocation import Invocation
 from libevrpc.client.method import protobuf_method
+from libevrpc.client.started import FutureInvocation
 from libevrpc.core.protobufs import message_class
 from libevrpc.errors import UsageError
 

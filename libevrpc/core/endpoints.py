@@ -87,12 +87,14 @@ class EndpointSet:
         slots: the service's slot table, where a center assigned one.
         version: (epoch, version) of the map this came from; (0, 0) where there is none.
         vnodes: slots that are this client's own, best first; empty: no preference.
+        remembered: left by an earlier process; the registry has not been heard since.
     """
 
     endpoints: tuple[Endpoint, ...]
     slots: SlotTable | None = None
     version: tuple[int, int] = (0, 0)
     vnodes: tuple[int, ...] = ()
+    remembered: bool = False
 
 
 def parse_endpoint(text: str, *, listening: bool = False) -> Endpoint:

@@ -74,10 +74,14 @@ class PullPolicy:
 
 @dataclass(frozen=True, slots=True)
 class MapAnswer:
-    """A center's committed map; None: it has none newer than asked for, of that cluster."""
+    """A center's committed map; None: it has none newer than asked for, of that cluster.
+
+    `stale`: the center follows no leader, and the map is merely the newest that it knows.
+    """
 
     map: ClusterMap | None
     centers: tuple[str, ...] = ()
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,8 @@ class MapCache:
     Attributes:
         map: the newest map taken; None before the first.
         usable: the newest one with servers in it: what to balance over.
+        confirmed: a center under a leader has shown, or has nothing newer than, `usable` since
+            this object was made; until then a stored map may be of long ago.
     """
 
     def __init__(
@@ -204,6 +210,7 @@ class MapCache:
         self._policy = policy or PullPolicy()
         self.map: ClusterMap | None = None
         self.usable: ClusterMap | None = None
+        self.confirmed = False
         self._notes: list[CacheAction] = []
         self.centers = CenterList(centers, self._restore(record))
         self._numbers = 0
@@ -312,7 +319,7 @@ class MapCache:
     def _take_ours(self, answer: Answer, actions: list[CacheAction]) -> bool | None:
         """Take an answer of our own cluster: True if the map is news; None if it is not ours."""
         match answer:
-            case MapAnswer(found, centers):
+            case MapAnswer(found, centers, stale):
                 if found is not None and self.map and found.cluster_id != self.map.cluster_id:
                     return None
                 news = found is not None and (self.map is None or found.stamp > self.map.stamp)
@@ -320,6 +327,8 @@ class MapCache:
                     self._adopt(found, centers, actions)
                 elif self.centers.name(centers):
                     actions.append(self._record())
+                if not stale:
+                    self._confirm()
                 return news
             case NotReady(centers):
                 if self.map is None and self.centers.name(centers):
@@ -351,7 +360,13 @@ class MapCache:
         if self._sweeps >= SWEEPS_MAX:
             self._sweeps = 0
             self._adopt(stranger, (), actions)
+            self._confirm()
             self._open_poll(now_s)
+
+    def _confirm(self) -> None:
+        """Note that the newest map is no memory. An empty one says nothing of `usable`."""
+        if self.usable is not None and self.usable is self.map:
+            self.confirmed = True
 
     def _adopt(
         self, found: ClusterMap, centers: tuple[str, ...], actions: list[CacheAction]

@@ -75,7 +75,8 @@ class Resolver(Protocol):
         """Tell `on_update` now and whenever the set changes; it must not block.
 
         Called at once with what is known already (a list, a remembered map), else on the
-        resolver's own thread. Never told: an empty set because the registry is down.
+        resolver's own thread. What is only `remembered` is told again when the registry has
+        confirmed it. Never told: an empty set because the registry is down.
         """
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import random
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 from libevrpc.clock import monotonic_s
@@ -325,6 +326,8 @@ class CenterResolver(_Driver):
             self._file.read(),
         )
         self._on_update: Callable[[EndpointSet], object] | None = None
+        self._told: ClusterMap | None = None
+        self._told_confirmed = False
 
     def start(self, on_update: Callable[[EndpointSet], object]) -> None:
         """See `Resolver.start`: a remembered map is told at once."""
@@ -364,9 +367,15 @@ class CenterResolver(_Driver):
                     assert_never(action)
 
     def _tell(self, found: ClusterMap) -> None:
+        """Tell of a map; nothing if it was told already and no more is known of it."""
         assert self._on_update is not None
+        confirmed = self._machine.confirmed
+        if found is self._told and confirmed == self._told_confirmed:
+            return
+        self._told, self._told_confirmed = found, confirmed
         log.debug("map epoch=%d version=%d servers=%d", *found.stamp, len(found.servers))
-        self._on_update(found.endpoints_of(self._service, self._client_id, CLIENT_VNODES))
+        endpoints = found.endpoints_of(self._service, self._client_id, CLIENT_VNODES)
+        self._on_update(replace(endpoints, remembered=not confirmed))
 
     def _pull(self, pull: Pull) -> None:
         assert self._link is not None
@@ -382,6 +391,8 @@ class CenterResolver(_Driver):
         def take(response: center_pb2.PullResponse | None, why: str) -> None:
             answer = _answer_of(response, why)
             self._do(self._machine.answered(pull.number, answer, monotonic_s()))
+            if self._machine.usable is not None:
+                self._tell(self._machine.usable)
 
         self._link.ask(
             pull.center,
@@ -400,9 +411,9 @@ def _answer_of(response: center_pb2.PullResponse | None, why: str) -> MapAnswer 
     if response.not_ready:
         return NotReady(centers)
     if not response.map:
-        return MapAnswer(None, centers)
+        return MapAnswer(None, centers, response.stale)
     try:
-        return MapAnswer(ClusterMap.decode(response.map), centers)
+        return MapAnswer(ClusterMap.decode(response.map), centers, response.stale)
     except ProtocolError as exc:
         return Failed(str(exc))
 

@@ -205,13 +205,13 @@ def test_servers_come_and_go_with_the_registry() -> None:
     rng = Random(1)
     router = Router(balancer_named("p2c", rng), RetryBudget(), RetryPolicy(), rng, loop, Channel)  # type: ignore[arg-type]
     told: list[int] = []
-    router.when_known(lambda: told.append(1))
+    router.when(router.known, lambda: told.append(1))
     assert router.pick(None, (), 0.0) is None
     assert told == []
     one, two = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
     router.update(EndpointSet((one, two)))
     assert told == [1]
-    router.when_known(lambda: told.append(2))
+    router.when(router.known, lambda: told.append(2))
     assert told == [1, 2]
     picked = router.pick(None, (one,), 0.0)
     assert picked is not None

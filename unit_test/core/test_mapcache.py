@@ -156,6 +156,34 @@ def test_empty_map_moves_the_stamp_but_keeps_the_servers() -> None:
     assert adopted(again.answered(1, MapAnswer(published(3, 5)), 0.0)) == []
 
 
+def test_a_stored_map_is_a_memory_until_a_center_under_a_leader_has_spoken() -> None:
+    stored = records(answer_all(cache_of(), [MapAnswer(published(3, 5))]))[-1]
+    for answer in (
+        NotReady(),
+        GONE,
+        MapAnswer(None, (), True),
+        MapAnswer(published(3, 6), (), True),
+    ):
+        cache = cache_of(record=stored)
+        answer_all(cache, [answer])
+        assert not cache.confirmed
+        answer_all(cache, [MapAnswer(None)])
+        assert cache.confirmed
+    cache = cache_of(record=stored)
+    answer_all(cache, [MapAnswer(published(3, 6))])
+    assert cache.confirmed
+
+
+def test_an_empty_map_confirms_no_servers() -> None:
+    stored = records(answer_all(cache_of(), [MapAnswer(published(3, 5))]))[-1]
+    cache = cache_of(record=stored)
+    answer_all(cache, [MapAnswer(published(3, 6, servers=0)), MapAnswer(None)])
+    assert not cache.confirmed
+    cache = cache_of()
+    answer_all(cache, [MapAnswer(None), stranger(), MapAnswer(published(1, 2, "them"))])
+    assert cache.confirmed
+
+
 def test_stored_empty_map_is_nothing_to_balance_over() -> None:
     stored = records(answer_all(cache_of(), [MapAnswer(published(1, 1, servers=0))]))[-1]
     again = cache_of(record=stored)
@@ -238,6 +266,7 @@ def test_another_cluster_is_taken_after_three_pulls_without_ours() -> None:
     cache = cache_of()
     actions = answer_all(cache, [MapAnswer(published(3, 5)), *[stranger()] * 9])
     assert adopted(actions) == [(3, 5), (1, 1)]
+    assert cache.confirmed
     notes = [action.text for action in actions if isinstance(action, Note)]
     assert [note.rpartition("pulls=")[2] for note in notes] == ["1", "2", "3"]
 

@@ -10,76 +10,20 @@ from typing import Any
 
 import pytest
 
-from libevrpc import RpcServer, ServerController
-from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
+from libevrpc import RpcServer
 from libevrpc.core.endpoints import EndpointSet
 from libevrpc.core.targets import parse_target
 from libevrpc.errors import ConfigError
-from libevrpc.gen import center_pb2
 from libevrpc.registry.base import Announcement, LoadSample
 from libevrpc.registry.center import CenterRegistrar, CenterResolver
 from libevrpc.registry.opening import open_registrar, open_resolver
 from libevrpc.settings import ClientSettings, ServerSettings
 from unit_test.fix_net import free_port
+from unit_test.registry.fake_center import FakeCenter, Told, map_of
 
 pytestmark = pytest.mark.live
 WAIT_S = 10.0
 LOAD = LoadSample(0.25, 0.2, 1 << 20, 3, 10.0, 2)
-Told = queue.SimpleQueue[tuple[str, Any]]
-
-
-def map_of(epoch: int, version: int, *addresses: str, cluster: str = "c") -> ClusterMap:
-    servers = tuple(ServerEntry(each, ("x.Y",)) for each in sorted(addresses))
-    members = tuple(range(len(servers)))
-    tables = (ServiceTable(("x.Y",), members, b"\x00\x00" * 64),) if servers else ()
-    return ClusterMap(cluster, epoch, version, servers, tables, (1,))
-
-
-class FakeCenter:
-    """Answers from `map`, notes what it was told."""
-
-    DESCRIPTOR = center_pb2.DESCRIPTOR.services_by_name["Center"]
-
-    def __init__(self, told: Told) -> None:
-        self.told = told
-        self.map: ClusterMap | None = None
-        self.ready = True
-        self.places_named: list[str] = []
-        self.raw_map = b""
-        self.polls: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.gone = threading.Event()
-
-    def centers(self, request: Any) -> Any:
-        return center_pb2.CentersResponse()
-
-    def places(self, request: Any) -> Any:
-        self.told.put(("places", request))
-        return center_pb2.PlacesResponse(not_ready=not self.ready, places=self.places_named)
-
-    def report(self, request: Any, controller: ServerController) -> Any:
-        self.told.put(("report", request))
-        controller.on_disconnect(request.address, self.gone.set)
-        return center_pb2.ReportResponse(not_ready=not self.ready, places=self.places_named)
-
-    def goodbye(self, request: Any) -> Any:
-        self.told.put(("goodbye", request))
-        return center_pb2.GoodbyeResponse(not_ready=not self.ready)
-
-    def pull(self, request: Any, controller: ServerController) -> Any:
-        self.told.put(("pull", request))
-        if request.wait_ms:
-            self.polls.put(controller.defer())
-            return None
-        return self.answer()
-
-    def answer(self) -> Any:
-        response = center_pb2.PullResponse(not_ready=not self.ready, map=self.raw_map)
-        if self.map is not None:
-            response.map = self.map.encode()
-        return response
-
-    def status(self, request: Any) -> Any:
-        return center_pb2.StatusResponse()
 
 
 @pytest.fixture
@@ -285,13 +229,21 @@ def test_a_restarted_client_is_told_the_remembered_map_at_once(
     resolver.start(first.put)
     first.get(timeout=WAIT_S)
     resolver.close()
-    sets: list[EndpointSet] = []
+    sets: queue.SimpleQueue[EndpointSet] = queue.SimpleQueue()
     again = resolver_at(tmp_path, address)
+    fake.map = None
     fake.ready = False
-    again.start(sets.append)
-    assert [each.address for each in sets[0].endpoints] == ["a:1"]
+    again.start(sets.put)
+    remembered = sets.get_nowait()
+    assert [each.address for each in remembered.endpoints] == ["a:1"]
+    assert remembered.remembered
+    fake.ready = True  # it has nothing newer
+    confirmed = sets.get(timeout=WAIT_S)
+    assert confirmed.endpoints == remembered.endpoints
+    assert not confirmed.remembered
     again.close()
     again.close()
+    assert sets.empty()
 
 
 def test_unreadable_answers_and_dead_centers_are_passed_over(
