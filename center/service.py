@@ -92,7 +92,9 @@ class CenterService:
         controller.on_disconnect(
             address, lambda: self._desk.submit(ServerConnectionClosed(address))
         )
-        return center_pb2.ReportResponse(centers=front.centers, places=front.places(report.address))
+        return center_pb2.ReportResponse(
+            centers=front.centers, places=front.places(report.address), epoch=front.stamp[0]
+        )
 
     def goodbye(self, request: center_pb2.GoodbyeRequest) -> center_pb2.GoodbyeResponse:
         """Take a server's goodbye."""

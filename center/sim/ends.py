@@ -24,10 +24,12 @@ from libevrpc.core.mapcache import (
 from libevrpc.core.reporting import (
     AskPlaces,
     GoodbyeDone,
+    Registered,
     ReportAction,
     Reporter,
     SendGoodbye,
     SendReport,
+    Unregistered,
 )
 
 __all__ = ["ClientHost", "ServerHost"]
@@ -170,6 +172,8 @@ class ServerHost(_Process):
                     self._end()
                 case Note(text):
                     self.stage.note(self.name, f"# {text}")
+                case Registered() | Unregistered():
+                    pass  # for a server's log; the trace has the reports themselves
                 case _:
                     assert_never(action)
         if self.alive and self._reporter is not None:

@@ -9,13 +9,12 @@ from libevrpc import RpcClient
 from libevrpc.cli.arguments import add_common
 from libevrpc.cli.output import ExitStatus, print_json, print_table
 from libevrpc.core.targets import Target, parse_target
-from libevrpc.errors import ConfigError, RpcError, StatusCode
+from libevrpc.errors import ConfigError, RpcError
 from libevrpc.gen import center_pb2
+from libevrpc.registry.center_link import hint_of
 
 __all__ = ["add_arguments", "ask_center", "run"]
 
-_ZMTP_REPLY = f"message begins with {bytes((255, 0, 0, 0))!r}"
-"""What the greeting of ZeroMQ, which centers speak to each other, looks like in an error."""
 _CENTER = center_pb2.DESCRIPTOR.services_by_name["Center"]
 
 
@@ -65,11 +64,8 @@ def ask_center(target: Target, timeout_s: float | None) -> center_pb2.StatusResp
 
 def _explained(failure: RpcError) -> RpcError:
     """Return the error with a word on what the address seems to be instead of a center."""
-    if failure.code is StatusCode.UNIMPLEMENTED:
-        hint = "not a center"
-    elif _ZMTP_REPLY in failure.text:
-        hint = "this looks like the peer port: status takes the client port"
-    else:
+    hint = hint_of(failure.errno, failure.text)
+    if not hint:
         return failure
     text = f"{failure.text}; {hint}"
     return RpcError(failure.code, text, errno=failure.errno, details=failure.details)

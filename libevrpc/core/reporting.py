@@ -28,12 +28,14 @@ __all__ = [
     "Accepted",
     "AskPlaces",
     "GoodbyeDone",
+    "Registered",
     "ReportAction",
     "ReportAnswer",
     "ReportPolicy",
     "Reporter",
     "SendGoodbye",
     "SendReport",
+    "Unregistered",
     "places_of",
 ]
 
@@ -74,21 +76,25 @@ class ReportPolicy:
         period_s: from one report to the next.
         timeout_s: a center that has not answered by then has failed.
         avoid_s: an owner that failed gets no reports for this long, unless it is all there is.
+        lost_after_s: without an accepted report for this long the server counts as lost, since
+            centers drop who is silent; an election is shorter.
     """
 
     period_s: float = 1.0
     timeout_s: float = 1.0
     avoid_s: float = 10.0
+    lost_after_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The center took it; `places` are addresses of where to report, owner first.
 
-    No places: no news, or the center cannot tell.
+    No places: no news, or the center cannot tell. `epoch` is that of its map.
     """
 
     places: tuple[str, ...] = ()
+    epoch: int = 0
 
 
 ReportAnswer = Accepted | NotReady | Failed
@@ -128,7 +134,39 @@ class GoodbyeDone:
     heard: bool
 
 
-ReportAction = AskPlaces | SendReport | SendGoodbye | GoodbyeDone | PersistRecord | Note
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A report was accepted, and the one before was not: once per change."""
+
+    center: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """No center takes the reports: once after a registration, and once per kind of reason.
+
+    Attributes:
+        lost: it was registered before.
+        centers: who was asked.
+        reason: what they said, each in its words.
+    """
+
+    lost: bool
+    centers: tuple[str, ...]
+    reason: str
+
+
+ReportAction = (
+    AskPlaces
+    | SendReport
+    | SendGoodbye
+    | GoodbyeDone
+    | Registered
+    | Unregistered
+    | PersistRecord
+    | Note
+)
 
 
 @dataclass(slots=True)
@@ -176,6 +214,9 @@ class Reporter:
         self._ask: _Ask | None = None
         self._due_s = NEVER_S
         self._last_s = -NEVER_S
+        self._accepted_s = -NEVER_S
+        self._said: dict[str, ReportAnswer] = {}
+        self._told: set[type] = set()
         self._failed_at_s: dict[str, float] = {}
         self._failures = 0
         self._asking = not self.centers.named
@@ -226,10 +267,11 @@ class Reporter:
             return []
         ask, self._ask = self._ask, None
         actions: list[ReportAction] = []
+        self._said[ask.center] = answer
         match answer:
-            case Accepted(places):
+            case Accepted(places, epoch):
                 self._learn(places, actions)
-                self._accepted(ask, now_s, actions)
+                self._accepted(ask, epoch, now_s, actions)
             case NotReady(centers):
                 if not self.centers.named:
                     self._learn(centers, actions)
@@ -260,7 +302,7 @@ class Reporter:
             record: bytes = msgpack.packb([RECORD_FORMAT, list(self.centers.named)])
             actions.append(PersistRecord(record))
 
-    def _accepted(self, ask: _Ask, now_s: float, actions: list[ReportAction]) -> None:
+    def _accepted(self, ask: _Ask, epoch: int, now_s: float, actions: list[ReportAction]) -> None:
         self._backoff.succeeded()
         self._failures = 0
         self._failed_at_s.pop(ask.center, None)
@@ -273,6 +315,11 @@ class Reporter:
             self._due_s = now_s
             return
         self.registered = True
+        if self._told != {Registered}:
+            self._told = {Registered}
+            actions.append(Registered(ask.center, epoch))
+        self._accepted_s = now_s
+        self._said.clear()
         self._due_s = max(now_s, self._last_s + self._policy.period_s)
 
     def _prefer_owner(self, now_s: float) -> None:
@@ -296,9 +343,31 @@ class Reporter:
         if self._failures >= len(self.centers.addresses):
             self._failures = 0
             self._asking = True
+            self._tell_failure(now_s, actions)
             self._due_s = now_s + self._backoff.failed()
             addresses = self.centers.addresses
             self._failed_at_s = {c: t for c, t in self._failed_at_s.items() if c in addresses}
+
+    def _tell_failure(self, now_s: float, actions: list[ReportAction]) -> None:
+        """Say after a whole round why nobody takes the reports, unless that was said."""
+        said, self._said = self._said, {}
+        lost = Registered in self._told
+        kind = NotReady if any(isinstance(each, NotReady) for each in said.values()) else Failed
+        if kind in self._told or (lost and now_s - self._accepted_s < self._policy.lost_after_s):
+            return
+        self._told.discard(Registered)
+        self._told.add(kind)
+        words = {
+            center: answer.text if isinstance(answer, Failed) else "it has no leader"
+            for center, answer in said.items()
+            if not isinstance(answer, Accepted)
+        }
+        reason = "; ".join(
+            dict.fromkeys(
+                text if center in text else f"{center}: {text}" for center, text in words.items()
+            )
+        )
+        actions.append(Unregistered(lost, tuple(words), reason))
 
     def _leave(self, heard: bool, actions: list[ReportAction]) -> None:
         self._due_s = NEVER_S

@@ -63,14 +63,16 @@ class ReportRequest(_message.Message):
     def __init__(self, address: _Optional[str] = ..., services: _Optional[_Iterable[str]] = ..., load: _Optional[float] = ..., weight: _Optional[float] = ..., tags: _Optional[_Iterable[str]] = ..., draining: _Optional[bool] = ..., session: _Optional[str] = ..., cpu: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., in_flight: _Optional[int] = ..., qps: _Optional[float] = ..., connections: _Optional[int] = ...) -> None: ...
 
 class ReportResponse(_message.Message):
-    __slots__ = ("not_ready", "centers", "places")
+    __slots__ = ("not_ready", "centers", "places", "epoch")
     NOT_READY_FIELD_NUMBER: _ClassVar[int]
     CENTERS_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     not_ready: bool
     centers: _containers.RepeatedScalarFieldContainer[str]
     places: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, not_ready: _Optional[bool] = ..., centers: _Optional[_Iterable[str]] = ..., places: _Optional[_Iterable[str]] = ...) -> None: ...
+    epoch: int
+    def __init__(self, not_ready: _Optional[bool] = ..., centers: _Optional[_Iterable[str]] = ..., places: _Optional[_Iterable[str]] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class GoodbyeRequest(_message.Message):
     __slots__ = ("address", "session")
@@ -105,16 +107,18 @@ class PullRequest(_message.Message):
     def __init__(self, client_id: _Optional[str] = ..., service: _Optional[str] = ..., cluster_id: _Optional[str] = ..., epoch: _Optional[int] = ..., version: _Optional[int] = ..., wait_ms: _Optional[int] = ...) -> None: ...
 
 class PullResponse(_message.Message):
-    __slots__ = ("not_ready", "centers", "map", "stale")
+    __slots__ = ("not_ready", "centers", "map", "stale", "services")
     NOT_READY_FIELD_NUMBER: _ClassVar[int]
     CENTERS_FIELD_NUMBER: _ClassVar[int]
     MAP_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
     not_ready: bool
     centers: _containers.RepeatedScalarFieldContainer[str]
     map: bytes
     stale: bool
-    def __init__(self, not_ready: _Optional[bool] = ..., centers: _Optional[_Iterable[str]] = ..., map: _Optional[bytes] = ..., stale: _Optional[bool] = ...) -> None: ...
+    services: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, not_ready: _Optional[bool] = ..., centers: _Optional[_Iterable[str]] = ..., map: _Optional[bytes] = ..., stale: _Optional[bool] = ..., services: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()

@@ -35,11 +35,13 @@ from libevrpc.core.reporting import (
     Accepted,
     AskPlaces,
     GoodbyeDone,
+    Registered,
     ReportAction,
     Reporter,
     ReportPolicy,
     SendGoodbye,
     SendReport,
+    Unregistered,
 )
 from libevrpc.core.targets import Target
 from libevrpc.errors import ProtocolError
@@ -232,6 +234,8 @@ class CenterRegistrar(_Driver):
                 case GoodbyeDone(heard):
                     self._heard = heard
                     self._left.set()
+                case Registered() | Unregistered():
+                    self._log_change(action)
                 case PersistRecord(record):
                     assert self._file is not None
                     self._file.write_soon(record)
@@ -239,6 +243,23 @@ class CenterRegistrar(_Driver):
                     log.info("%s", text)
                 case _:
                     assert_never(action)
+
+    def _log_change(self, change: Registered | Unregistered) -> None:
+        """Tell a person whether clients can find this server."""
+        assert self._announcement is not None
+        address = self._announcement.address
+        if isinstance(change, Registered):
+            log.info(
+                "registered address=%s center=%s epoch=%d", address, change.center, change.epoch
+            )
+            return
+        log.warning(
+            "%s address=%s centers=%s: %s; trying on",
+            "no longer registered" if change.lost else "not registered",
+            address,
+            ",".join(change.centers),
+            change.reason,
+        )
 
     def _taker(self, number: int) -> Callable[[Any, str], None]:
         """Return what takes the answer to ask `number` to the machine."""
@@ -252,7 +273,9 @@ class CenterRegistrar(_Driver):
             elif response.not_ready:
                 answer = NotReady(tuple(response.centers))
             else:
-                answer = Accepted(tuple(getattr(response, "places", ())))
+                answer = Accepted(
+                    tuple(getattr(response, "places", ())), getattr(response, "epoch", 0)
+                )
             self._do(self._machine.answered(number, answer, monotonic_s()))
 
         return take

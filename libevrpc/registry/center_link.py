@@ -18,10 +18,10 @@ from libevrpc.core.endpoints import parse_endpoint
 from libevrpc.core.hello import HELLO_FIELD, HELLO_VERSION, Hello
 from libevrpc.core.prpc import WireLimits
 from libevrpc.core.prpc_encode import RequestEncoder
-from libevrpc.errors import ConfigError
+from libevrpc.errors import ConfigError, StatusCode, status_of
 from libevrpc.gen import center_pb2
 
-__all__ = ["CenterLink"]
+__all__ = ["CenterLink", "hint_of"]
 
 SERVICE = center_pb2.DESCRIPTOR.services_by_name["Center"].full_name
 CALLS_MAX = 64
@@ -29,6 +29,22 @@ UNSENT_BYTES_MAX = 1 << 20
 CHANNELS_MAX = 64
 """Centers that are kept connected; the one used longest ago makes room."""
 HELLO_TIMEOUT_MS = 30_000
+_ZMTP_REPLY = f"message begins with {bytes((255, 0, 0, 0))!r}"
+"""What the greeting of ZeroMQ, which centers speak to each other, looks like in an error."""
+
+
+def hint_of(errno: int, text: str) -> str:
+    """Return what an address seems to be instead of a center, in a word; empty: no idea."""
+    if status_of(errno) is StatusCode.UNIMPLEMENTED:
+        return "not a center"
+    if _ZMTP_REPLY in text:
+        return "this looks like the peer port: centers are asked at their client port"
+    return ""
+
+
+def _explained(errno: int, text: str) -> str:
+    hint = hint_of(errno, text)
+    return f"{text}; {hint}" if hint else text
 
 
 class CenterLink:
@@ -63,9 +79,9 @@ class CenterLink:
         def done(call: ClientCall) -> None:
             response, why = None, ""
             if call.failure is not None:
-                why = call.failure.text
+                why = _explained(call.failure.errno, call.failure.text)
             elif call.reply is not None and call.reply.error_code:
-                why = call.reply.error_text
+                why = _explained(call.reply.error_code, call.reply.error_text)
             elif call.reply is not None:
                 try:
                     response = response_class.FromString(call.reply.payload)

@@ -125,7 +125,7 @@ def test_the_port_on_which_centers_speak_to_each_other_is_told_apart(run: Any) -
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
         port = router.bind_to_random_port("tcp://127.0.0.1")
         done = run("status", f"127.0.0.1:{port}")
-    hint = "; this looks like the peer port: status takes the client port"
+    hint = "; this looks like the peer port: centers are asked at their client port"
     assert (done.status, done.err.endswith(hint)) == (1, True)
 
 

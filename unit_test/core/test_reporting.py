@@ -15,11 +15,13 @@ from libevrpc.core.reporting import (
     Accepted,
     AskPlaces,
     GoodbyeDone,
+    Registered,
     ReportAction,
     ReportAnswer,
     Reporter,
     SendGoodbye,
     SendReport,
+    Unregistered,
     places_of,
 )
 
@@ -32,8 +34,16 @@ def reporter_of(record: bytes | None = None, centers: list[str] | None = None) -
     return Reporter(CENTERS if centers is None else centers, random.Random(1), record=record)
 
 
+def asked(actions: list[ReportAction]) -> list[AskPlaces | SendReport | SendGoodbye]:
+    return [a for a in actions if isinstance(a, AskPlaces | SendReport | SendGoodbye)]
+
+
+def changes(actions: list[ReportAction]) -> list[Registered | Unregistered]:
+    return [a for a in actions if isinstance(a, Registered | Unregistered)]
+
+
 def sent(actions: list[ReportAction]) -> AskPlaces | SendReport | SendGoodbye:
-    (action,) = [a for a in actions if isinstance(a, AskPlaces | SendReport | SendGoodbye)]
+    (action,) = asked(actions)
     return action
 
 
@@ -43,7 +53,7 @@ def registered() -> tuple[Reporter, float]:
     reporter.start(0.0)
     report = sent(reporter.answered(1, PLACES, 0.0))
     assert report == SendReport(2, "c2:1")
-    assert reporter.answered(2, PLACES, 0.1) == []
+    assert reporter.answered(2, PLACES, 0.1) == [Registered("c2:1", 0)]
     assert reporter.registered
     return reporter, reporter.next_deadline_s()
 
@@ -125,7 +135,7 @@ def test_after_a_whole_round_it_waits_then_asks_again_for_ever() -> None:
     action, waits = sent(reporter.tick(now_s)), []
     for _ in range(60):
         actions = reporter.answered(action.number, GONE, now_s)
-        if not actions:
+        if not asked(actions):
             waits.append(reporter.next_deadline_s() - now_s)
             now_s = reporter.next_deadline_s()
             actions = reporter.tick(now_s)
@@ -143,7 +153,10 @@ def test_center_without_a_leader_names_the_others_and_is_not_blamed() -> None:
     record, action = reporter.answered(1, NotReady(("c1:1", "c2:1")), 0.0)
     assert isinstance(record, PersistRecord)
     assert action == AskPlaces(2, "c2:1")
-    assert reporter.answered(2, NotReady(("x:1",)), 0.0) == []
+    (told,) = reporter.answered(2, NotReady(("x:1",)), 0.0)
+    assert told == Unregistered(
+        False, ("c1:1", "c2:1"), "c1:1: it has no leader; c2:1: it has no leader"
+    )
     assert 0.0 < reporter.next_deadline_s() <= 0.1
 
 
@@ -204,7 +217,7 @@ def test_whatever_centers_answer_there_is_a_next_report(answers: list[ReportAnsw
     reporter, now_s = reporter_of(), 0.0
     actions = reporter.start(now_s)
     for answer in answers:
-        while not [a for a in actions if not isinstance(a, PersistRecord)]:
+        while not asked(actions):
             assert now_s <= reporter.next_deadline_s() <= now_s + 2.0
             now_s = reporter.next_deadline_s()
             actions = reporter.tick(now_s)
@@ -225,3 +238,58 @@ def test_broken_connection_matters_only_where_the_reports_go_and_nobody_asks() -
     assert reporter.lost("c2:1", due_s) == []
     reporter.goodbye(due_s)
     assert reporter.lost("c2:1", due_s) == []
+
+
+def drive(reporter: Reporter, until_s: float, answer: ReportAnswer) -> list[ReportAction]:
+    """Answer everything the same until then; returns what was told of the registration."""
+    told: list[ReportAction] = []
+    now_s = reporter.next_deadline_s()
+    while now_s < until_s:
+        actions = reporter.tick(now_s)
+        while asked(actions):
+            actions = reporter.answered(sent(actions).number, answer, now_s)
+            told += changes(actions)
+        now_s = reporter.next_deadline_s()
+    return told
+
+
+def test_who_cannot_register_says_so_once_per_kind_of_reason() -> None:
+    reporter = reporter_of()
+    failures: list[ReportAction] = []
+    action = sent(reporter.start(0.0))
+    for text in ("c1:1: refused", "refused", "refused"):
+        actions = reporter.answered(action.number, Failed(text), 0.0)
+        failures += changes(actions)
+        action = asked(actions)[0] if asked(actions) else action
+    everybody = tuple(CENTERS)
+    assert failures == [
+        Unregistered(False, everybody, "c1:1: refused; c2:1: refused; c3:1: refused")
+    ]
+    assert drive(reporter, 100.0, GONE) == []
+    leaderless = "; ".join(f"{center}: it has no leader" for center in CENTERS)
+    assert drive(reporter, 200.0, NotReady()) == [Unregistered(False, everybody, leaderless)]
+    assert drive(reporter, 300.0, GONE) == []
+    assert drive(reporter, 400.0, Accepted((), 7)) == [Registered("c1:1", 7)]
+
+
+def test_a_registration_is_lost_after_seconds_not_with_the_first_refusal() -> None:
+    reporter, due_s = registered()
+    told = drive(reporter, due_s + 1.0, NotReady())
+    assert told == [], "an election takes less"
+    assert drive(reporter, due_s + 2.0, Accepted()) == []
+    (lost,) = drive(reporter, due_s + 60.0, GONE)
+    assert isinstance(lost, Unregistered)
+    assert lost.lost
+    assert set(lost.centers) == set(CENTERS)
+    (again,) = drive(reporter, due_s + 100.0, PLACES)
+    assert isinstance(again, Registered)
+
+
+def test_a_center_that_names_places_but_takes_no_report_is_told() -> None:
+    reporter = reporter_of(centers=["c1:1"])
+    asks = sent(reporter.start(0.0))
+    report = sent(reporter.answered(asks.number, Accepted(), 0.0))
+    actions = reporter.answered(report.number, Failed("no such address"), 0.0)
+    assert changes(actions) == [Unregistered(False, ("c1:1",), "c1:1: no such address")]
+    assert drive(reporter, 100.0, NotReady())
+    assert drive(reporter, 101.0, Accepted()) == [Registered("c1:1", 0)]

@@ -48,7 +48,9 @@ class FakeCenter:
     def report(self, request: Any, controller: ServerController) -> Any:
         self.told.put(("report", request))
         controller.on_disconnect(request.address, self.gone.set)
-        return center_pb2.ReportResponse(not_ready=not self.ready, places=self.places_named)
+        return center_pb2.ReportResponse(
+            not_ready=not self.ready, places=self.places_named, epoch=6
+        )
 
     def goodbye(self, request: Any) -> Any:
         self.told.put(("goodbye", request))

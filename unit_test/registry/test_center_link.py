@@ -46,6 +46,7 @@ def test_who_is_no_center_is_a_failure_with_its_reason(link: CenterLink, serving
     response, why = ask(link, serving.address)
     assert response is None
     assert "no service 'evrpc.Center'" in why
+    assert why.endswith("; not a center")
     response, why = ask(link, f"127.0.0.1:{free_port()}")
     assert response is None
     assert "Connection refused" in why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Iterator
@@ -174,6 +175,35 @@ def test_a_failing_load_meter_costs_reports_only(
     finally:
         registrar.close()
     assert "no /proc" in caplog.text
+
+
+def test_the_log_says_whether_the_server_can_be_found(
+    tmp_path: Path,
+    center: tuple[FakeCenter, str],
+    told: Told,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake, address = center
+    fake.ready = False
+    dead = f"127.0.0.1:{free_port()}"
+    registrar = registrar_at(tmp_path, dead, address)
+    with caplog.at_level(logging.INFO, logger="libevrpc.registry"):
+        registrar.start(HERE, lambda: LOAD)
+        try:
+            for _ in range(4):  # whole rounds
+                next_told(told, "places")
+            fake.ready = True
+            for _ in range(3):
+                next_told(told, "report")
+        finally:
+            registrar.close()
+    warning, info = (each for each in caplog.records if "registered" in each.message)
+    assert warning.levelno == logging.WARNING
+    assert f"not registered address=127.0.0.1:7 centers={dead},{address}: " in warning.message
+    assert "Connection refused" in warning.message
+    assert f"{address}: it has no leader" in warning.message
+    assert info.levelno == logging.INFO
+    assert info.message == f"registered address=127.0.0.1:7 center={address} epoch=6"
 
 
 # The client's side ------------------------------------------------------------------------------
