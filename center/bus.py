@@ -38,7 +38,7 @@ RECONNECT_MS = 20
 CONNECT_TIMEOUT_MS = 1000
 HANDSHAKE_TIMEOUT_MS = 1000
 STALE_LINK_MS = 5000
-"""A connection of another center that is silent for longer is forgotten."""
+"""A center asks the others to forget its connection when it is silent for longer."""
 BATCHES_PER_TURN_MAX = 64
 """Batches taken in one turn; the rest waits for the next, after the node's clock."""
 WARN_EVERY = 1000
@@ -95,8 +95,8 @@ class Bus:
         self._router = self._socket(zmq.ROUTER)
         self._router.setsockopt(zmq.RCVHWM, QUEUE_MAX)
         self._router.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
-        self._router.setsockopt(zmq.HEARTBEAT_IVL, STALE_LINK_MS // 2)
-        self._router.setsockopt(zmq.HEARTBEAT_TIMEOUT, STALE_LINK_MS // 2)
+        # No heartbeats of the router's own: ZeroMQ aborts the process if their timer finds a
+        # connection that was reset while the queue of its messages was full (libzmq 4.3.5).
         try:
             self._router.bind(f"tcp://{bind}")
         except zmq.ZMQError as exc:
@@ -130,6 +130,7 @@ class Bus:
         dealer.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)
         dealer.setsockopt(zmq.HEARTBEAT_IVL, self._heartbeat_ms)
         dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, self._patience_ms)
+        dealer.setsockopt(zmq.HEARTBEAT_TTL, STALE_LINK_MS)
         monitor = dealer.get_monitor_socket(_WATCHED)
         dealer.connect(f"tcp://{address}")
         self._dealers[peer] = dealer

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -197,6 +199,84 @@ def test_junk_is_counted_and_dropped(
         sender.close()
         context.term()
         bus.close()
+
+
+def zmtp(name: bytes, body: bytes) -> bytes:
+    """Return a ZMTP command."""
+    command = bytes([len(name)]) + name + body
+    return bytes([4, len(command)]) + command
+
+
+def shake_hands(sock: socket.socket, kind: bytes) -> None:
+    """Be a ZeroMQ socket of `kind`, as far as greeting and handshake go."""
+    sock.settimeout(WAIT_S)
+    sock.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(48))
+    parts = ((b"Socket-Type", kind), (b"Identity", b""))
+    body = b"".join(
+        bytes([len(name)]) + name + len(value).to_bytes(4, "big") + value for name, value in parts
+    )
+    sock.sendall(zmtp(b"READY", body))
+
+
+def read_past(sock: socket.socket, wanted: bytes, more: int = 0) -> bytes:
+    """Read until `wanted` has come; return the `more` bytes after it."""
+    got = b""
+    while (place := got.find(wanted)) < 0 or len(got) < place + len(wanted) + more:
+        data = sock.recv(4096)
+        assert data, got
+        got += data
+    return got[place + len(wanted) :][:more]
+
+
+FLOODED = """
+import os, socket, sys
+from center import bus as bus_module
+from unit_test.center.test_bus import shake_hands, read_past
+
+bus_module.STALE_LINK_MS = 200
+read_fd, _ = os.pipe()
+port = int(sys.argv[1])
+bus = bus_module.Bus(1, f"127.0.0.1:{port}", {}, read_fd, heartbeat_s=0.1, patience_s=0.3)
+flood = socket.create_connection(("127.0.0.1", port))
+shake_hands(flood, b"DEALER")
+read_past(flood, b"READY")
+flood.sendall(b"\\x00\\x04junk" * 1000)
+while bus.wait(0.1) or not bus.counts.junk:
+    next(bus.messages(), None)
+    if bus.counts.junk:
+        break
+linger = (1).to_bytes(4, sys.byteorder) + bytes(4)
+flood.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+flood.close()
+with socket.create_connection(("127.0.0.1", port)) as other:
+    shake_hands(other, b"DEALER")
+    read_past(other, b"READY")
+    other.sendall(bytes([4, 11]) + b"\\x04PING" + (5).to_bytes(2, "big") + b"mark")
+    read_past(other, b"PONGmark")
+    assert other.recv(4096) == b""  # half a second later
+print("alive")
+"""
+"""A center that does not read while somebody floods it, who then resets the connection."""
+
+
+def test_a_reset_of_a_connection_that_floods_harms_nobody(ports: tuple[int, int]) -> None:
+    words = [sys.executable, "-c", FLOODED, str(ports[0])]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert (done.stdout, done.returncode) == ("alive\n", 0), done.stderr
+
+
+def test_a_center_asks_to_forget_its_connection_when_it_falls_silent(
+    ports: tuple[int, int], wakeup: Wakeup
+) -> None:
+    with socket.create_server(("127.0.0.1", ports[1])) as listening:
+        bus = bus_of(1, ports, wakeup)
+        try:
+            with listening.accept()[0] as sock:
+                shake_hands(sock, b"ROUTER")
+                ttl = int.from_bytes(read_past(sock, b"\x04PING", 2), "big")
+                assert ttl * 100 == bus_module.STALE_LINK_MS
+        finally:
+            bus.close()
 
 
 def test_the_wakeup_ends_a_wait(ports: tuple[int, int], wakeup: Wakeup) -> None:
