@@ -1,7 +1,7 @@
 """One running center: its parts, and the thread of its node.
 
 `center-main` owns the node and every ZeroMQ socket. `center-disk` writes what must be
-durable, `center-dial-N` try a server's port, `center-polls` answers long-polls; the loops of
+durable, `center-plan` makes the maps, `center-dial-N` try a server's port, `center-polls` answers long-polls; the loops of
 an `RpcServer` answer everything else from snapshots. They reach the node by its mailbox.
 """
 
@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
@@ -27,6 +28,7 @@ from center.core.events import (
     MapCommitted,
     NodeStatus,
     Persist,
+    Plan,
     RoleChanged,
     Send,
     Tick,
@@ -36,8 +38,8 @@ from center.core.planning import SlotPlanner
 from center.core.record import MapRecord, Record, Voters
 from center.core.timing import Timing
 from center.dials import Dials
-from center.disk import Disk
 from center.front import Front
+from center.jobs import JobThread, plan_map, write_record
 from center.mailbox import Mailbox, Question
 from center.polls import LongPolls
 from center.service import CenterService, status_message
@@ -132,7 +134,8 @@ class Runner:
             self._store.close()
             raise
         self._mailbox = Mailbox()
-        self._disk = Disk(self._store, self._mailbox.put)
+        self._disk = JobThread("center-disk", self._mailbox.put)
+        self._plans = JobThread("center-plan", self._mailbox.put)
         self._dials = Dials(self._mailbox.put)
         self._main = threading.Thread(target=self._run, name="center-main", daemon=True)
 
@@ -230,6 +233,7 @@ class Runner:
             raise
         self._polls.start()
         self._disk.start()
+        self._plans.start()
         self._going.set()
 
     def stop(self) -> None:
@@ -247,6 +251,7 @@ class Runner:
             self._polls.stop()
         self._server.stop(0.0)
         if started:
+            self._plans.stop()
             self._disk.stop()
         self._dials.close()
         self._store.close()
@@ -315,7 +320,9 @@ class Runner:
                 case Send(to, message):
                     bus.send(to, self._node.incarnation, message)
                 case Persist():
-                    self._disk.write(action)
+                    self._disk.put(partial(write_record, self._store, action))
+                case Plan():
+                    self._plans.put(partial(plan_map, action))
                 case Dial(address):
                     self._dials.dial(address)
                 case MapCommitted(record):

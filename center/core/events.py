@@ -29,6 +29,10 @@ __all__ = [
     "Persist",
     "PersistFailed",
     "Persisted",
+    "Plan",
+    "PlanJob",
+    "Planned",
+    "PlannedMap",
     "Planner",
     "RoleChanged",
     "Send",
@@ -79,6 +83,29 @@ class Planner(Protocol):
         order is that of `servers`.
         """
         ...
+
+
+class PlanJob(Protocol):
+    """What makes the next map. Immutable but for the planner's memory; run it once."""
+
+    def run(self) -> PlannedMap:
+        """Plan and encode: seconds, for many services. One job of a node at a time, any thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMap:
+    """What a `PlanJob` made.
+
+    Attributes:
+        map: the next map; None: there is nothing worth a map, or none could be made.
+        payload: `map`, encoded.
+        complaint: what could not be done; empty if all could.
+    """
+
+    map: ClusterMap | None
+    payload: bytes = b""
+    complaint: str = ""
 
 
 # Events ---------------------------------------------------------------------------------------
@@ -135,6 +162,14 @@ class PersistFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """The job of `Plan(token)` has ended."""
+
+    token: tuple[int, int]
+    made: PlannedMap
+
+
+@dataclass(frozen=True, slots=True)
 class ServerReport:
     """A server reported to this center. A report of an unknown server registers it."""
 
@@ -179,6 +214,7 @@ Event = (
     | Tick
     | Persisted
     | PersistFailed
+    | Planned
     | ServerReport
     | ServerGoodbye
     | ServerConnectionClosed
@@ -205,6 +241,16 @@ class Persist:
 
     token: int
     record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Run `job`, then feed `Planned(token, ...)`, always. At most one of a leadership is under way;
+    a later leadership's may be asked for before an earlier one's has ended.
+    """
+
+    token: tuple[int, int]
+    job: PlanJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +293,7 @@ class Log:
     text: str
 
 
-Action = Send | Persist | Dial | MapCommitted | RoleChanged | Log
+Action = Send | Persist | Plan | Dial | MapCommitted | RoleChanged | Log
 
 # Status ---------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from center.core.events import (
     NodeStatus,
     Persisted,
     PersistFailed,
+    Planned,
     Planner,
     Send,
     ServerConnectionClosed,
@@ -203,6 +204,8 @@ class Node:
                 return self._ledger.on_persisted(token, now_s)
             case PersistFailed(token, text):
                 return self._ledger.on_failed(token, text)
+            case Planned(token, made):
+                return [] if role.reign is None else role.reign.planned(token, made, now_s)
             case ServerReport(report):
                 return self._on_report(report, now_s)
             case ServerGoodbye(address, session):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from center.core.ballot import Stamp
-from center.core.events import Action, Log, LogLevel, Planner, Send
+from center.core.events import Action, Log, LogLevel, Plan, PlannedMap, Planner, Send
 from center.core.leadership import Lease
 from center.core.ledger import Ledger
 from center.core.members import Members, flaw_of
@@ -55,6 +55,10 @@ class Reign:
         self._on_commit = on_commit
         self._map = adopted
         self._news_s: float | None = None
+        self._planned_s = -math.inf
+        self._plans = 0
+        self._planning: tuple[int, int] | None = None
+        self._complaint = ""
         self._round_s = self._sweep_s = -math.inf
         self._weigh = False
         self.epoch = epoch
@@ -89,8 +93,9 @@ class Reign:
         return actions
 
     def _news(self, changed: bool, now_s: float) -> None:
+        """Publish soon: at once after a quiet while, else `batch_s` after the last plan."""
         if changed and self._news_s is None:
-            self._news_s = now_s + self._timing.batch_s
+            self._news_s = max(now_s, self._planned_s + self._timing.batch_s)
 
     def joined(self, peer: int, stamp: Stamp, now_s: float) -> list[Action]:
         """Take in a center that has promised itself to this epoch and holds `stamp`."""
@@ -135,9 +140,8 @@ class Reign:
             changed, dials = self.members.sweep(now_s)
             self._news(changed, now_s)
             actions += dials
-        news = self._news_s is not None and now_s >= self._news_s
-        if not self.publication.busy and (news or self._weigh or not self.publication.own):
-            actions += self._publish(now_s)
+        if self._plan_due(now_s):
+            actions.append(self._plan(now_s))
         actions += self.members.log
         self.members.log.clear()
         return actions
@@ -148,28 +152,44 @@ class Reign:
         ping = Ping(self.epoch, sequence, committed, self.members.silent(now_s))
         return [Send(peer, ping) for peer in self._others]
 
-    def _publish(self, now_s: float) -> list[Action]:
+    def _plan_due(self, now_s: float) -> bool:
+        if self._planning is not None or self.publication.busy:
+            return False
+        news = self._news_s is not None and now_s >= self._news_s
+        return news or self._weigh or (not self.publication.own and not self._plans)
+
+    def _plan(self, now_s: float) -> Plan:
+        """Ask for the next map; what changes meanwhile goes into the one after."""
+        self._plans += 1
+        self._planned_s = now_s
+        self._planning = (self.epoch, self._plans)
         weigh, self._weigh, self._news_s = self._weigh, False, None
-        servers, tables = self._planner.plan(
-            self._map, self.members.entries(now_s), now_s, weigh=weigh
-        )
-        planned = ClusterMap(
+        live = self.lease.live(now_s, LIVE_PATIENCES * self._timing.patience_s)
+        head = ClusterMap(
             self.publication.cluster_id,
             self.epoch,
             self.publication.next_version,
-            servers,
-            tables,
-            self.lease.live(now_s, LIVE_PATIENCES * self._timing.patience_s),
+            self.members.entries(now_s),
+            (),
+            live,
         )
-        if self.publication.own and not _differ(self._map, planned):
+        job = MapJob(self._planner, self._map, head, now_s, weigh, not self.publication.own)
+        return Plan(self._planning, job)
+
+    def planned(self, token: tuple[int, int], made: PlannedMap, now_s: float) -> list[Action]:
+        """Publish what was planned, unless an earlier leadership had asked for it."""
+        if token != self._planning:
             return []
-        try:
-            payload = planned.encode()
-        except UsageError as exc:
-            return [Log(LogLevel.ERROR, f"map not published: {exc}")]
-        self._map = planned
-        self.publication.publish(payload)
-        actions = self._store_own()
+        self._planning = None
+        actions: list[Action] = []
+        if made.complaint not in ("", self._complaint):
+            actions.append(Log(LogLevel.ERROR, made.complaint))
+        self._complaint = made.complaint
+        if made.map is None:
+            return actions
+        self._map = made.map
+        self.publication.publish(made.payload)
+        actions += self._store_own()
         for peer in self._others:
             if peer in self.followers:
                 actions += self._catch_up(peer, (0, 0), now_s)
@@ -194,9 +214,51 @@ class Reign:
     def deadline_s(self) -> float:
         """Return when something is due."""
         due_s = min(self.lease.ping_due_s, self._round_s)
-        if self._news_s is not None and not self.publication.busy:
+        if self._news_s is not None and self._planning is None and not self.publication.busy:
             due_s = min(due_s, self._news_s)
         return due_s
+
+
+@dataclass(frozen=True, slots=True)
+class MapJob:
+    """The planner's work and the encoding of what comes out (see `PlanJob`).
+
+    Attributes:
+        planner: of this leadership.
+        previous: the newest map.
+        head: the next one, with its servers as they report and without tables.
+        now_s: when it was asked for.
+        weigh: weights may move.
+        first: make a map though nothing differs.
+    """
+
+    planner: Planner
+    previous: ClusterMap
+    head: ClusterMap
+    now_s: float
+    weigh: bool
+    first: bool
+
+    def run(self) -> PlannedMap:
+        """Plan; where the map grew too long, without the servers that would be new in it."""
+        servers = self.head.servers
+        try:
+            return self._made_of(servers)
+        except UsageError as exc:
+            known = {entry.address for entry in self.previous.servers}
+            kept = tuple(entry for entry in servers if entry.address in known)
+            why = f"map without {len(servers) - len(kept)} new servers: {exc}"
+        try:
+            return replace(self._made_of(kept), complaint=why)
+        except UsageError as exc:
+            return PlannedMap(None, complaint=f"map not published: {exc}")
+
+    def _made_of(self, servers: tuple[ServerEntry, ...]) -> PlannedMap:
+        entries, tables = self.planner.plan(self.previous, servers, self.now_s, weigh=self.weigh)
+        planned = replace(self.head, servers=entries, tables=tables)
+        if not self.first and not _differ(self.previous, planned):
+            return PlannedMap(None)
+        return PlannedMap(planned, planned.encode())
 
 
 def _shape(entry: ServerEntry) -> ServerEntry:

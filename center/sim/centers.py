@@ -20,6 +20,9 @@ from center.core.events import (
     Persist,
     Persisted,
     PersistFailed,
+    Plan,
+    PlanJob,
+    Planned,
     RoleChanged,
     Send,
     ServerGoodbye,
@@ -74,6 +77,7 @@ class CenterHost:
         self._stage = stage
         self._network = network
         self._rng = Random(f"{scenario.seed} center {center}")
+        self._plan_rng = Random(f"{scenario.seed} planning {center}")
         self._rate, self._offset_s = scenario.clocks[center - 1]
         self.disk = Disk(stage.agenda, scenario.disk, self._rng, self._wrote)
         self._inbox: list[tuple[Callable[..., object], tuple[Any, ...]]] | None = None
@@ -257,6 +261,8 @@ class CenterHost:
                     self._send(node, to, message)
                 case Persist(_, record):
                     self._persist(node, action, record)
+                case Plan(token, job):
+                    self._plan(node, token, job)
                 case MapCommitted(record):
                     self._commit(record)
                 case RoleChanged(state, leader, epoch):
@@ -291,6 +297,13 @@ class CenterHost:
         if self._stage.trace is not None:
             self._stage.note(self.name, f"writes {persist.token}: {brief(record)}")
         self.disk.write(persist, lambda event: self._written(node, event))
+
+    def _plan(self, node: Node, token: tuple[int, int], job: PlanJob) -> None:
+        """Plan now and tell it later, when much may have changed."""
+        stage = self._stage
+        event = Planned(token, job.run())
+        took_s = stage.scenario.planning_s * self._plan_rng.random()
+        stage.agenda.at(stage.now_s + took_s, self.run_when_awake, self._step_same, node, event)
 
     def _see(self, node: Node, record: MapRecord) -> None:
         """Tell the checkers of a new map, which its maker writes and sends in one step."""

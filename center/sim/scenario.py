@@ -38,6 +38,8 @@ QUICK_S = 0.35
 """A center that is back sooner may help to elect while the lease it granted still runs."""
 CLOCK_OFFSET_MAX_S = 10_000.0
 CLOCK_DRIFT = 0.01
+PLANNING_S = (0.0, 0.0, 0.003, 0.3)
+"""The longest a plan takes, as often as it is drawn: a few services, or thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Scenario:
         slots: leaders assign slots as in production; else maps have no tables.
         clocks: (rate, offset in seconds) of each center's clock.
         faults: by time.
+        planning_s: the longest that a leader needs to plan a map.
         cut_off: at the end a follower is cut off and comes back.
         join: at the end a follower restarts.
     """
@@ -92,6 +95,7 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     cut_off: bool = False
     join: bool = False
+    planning_s: float = 0.0
 
     @property
     def may_overlap(self) -> bool:
@@ -138,6 +142,7 @@ def drawn(seed: int) -> Scenario:
         dice.faults(),
         rng.random() < 0.2,
         rng.random() < 0.3,
+        Random(f"{seed} planning").choice(PLANNING_S),
     )
     if rng.random() < THEME_SHARE:
         return rng.choice(THEMES)(rng, scenario)

@@ -13,6 +13,8 @@ from center.core.events import (
     Message,
     Persist,
     Persisted,
+    Plan,
+    Planned,
     Send,
     Tick,
 )
@@ -66,6 +68,8 @@ class Bench:
                 self.writes.append(action)
                 if self.disk:
                     actions += self.feed(Persisted(action.token))
+            elif isinstance(action, Plan):
+                actions += self.feed(Planned(action.token, action.job.run()))
         return actions
 
     def hear(self, sender: int, body: Body, incarnation: int | None = None) -> list[Action]:

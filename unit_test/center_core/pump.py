@@ -22,6 +22,8 @@ from center.core.events import (
     Persist,
     Persisted,
     PersistFailed,
+    Plan,
+    Planned,
     RoleChanged,
     Send,
     Tick,
@@ -79,6 +81,7 @@ class Pump:
         self.hosts = {each: Host(each) for each in self.voters.ids}
         self.cut: set[tuple[int, int]] = set()
         self.lose: Callable[[int, int, Any], bool] = lambda sender, to, body: False
+        self.plan_s = 0.0
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -191,6 +194,12 @@ class Pump:
                     self._after(
                         host.disk_s,
                         lambda token=token, record=record: self._write(host, node, token, record),
+                    )
+                case Plan(token, job):
+                    planned = Planned(token, job.run())
+                    self._after(
+                        self.plan_s,
+                        lambda planned=planned: self._feed_same(host.id, node, planned),
                     )
                 case Dial(address):
                     host.dials.append(address)

@@ -1,0 +1,78 @@
+"""What a node asks for and must not wait for: durable writes and plans, on a thread each.
+
+A slow disk or thousands of services stop no heartbeat.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+from center.core.events import (
+    Event,
+    Persist,
+    Persisted,
+    PersistFailed,
+    Plan,
+    Planned,
+    PlannedMap,
+)
+from center.store import Store
+
+__all__ = ["JobThread", "plan_map", "write_record"]
+
+log = logging.getLogger(__name__)
+
+_JOIN_S = 5.0
+
+
+class JobThread:
+    """Runs jobs one after the other and tells what came out. Few wait: the node sees to it.
+
+    Args:
+        name: of the thread.
+        on_done: told the outcome of each job, on that thread.
+    """
+
+    def __init__(self, name: str, on_done: Callable[[Event], object]) -> None:
+        self._on_done = on_done
+        self._jobs: queue.SimpleQueue[Callable[[], Event] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. Once."""
+        self._thread.start()
+
+    def put(self, job: Callable[[], Event]) -> None:
+        """Run `job`, which does not raise, soon. Any thread; never blocks."""
+        self._jobs.put(job)
+
+    def stop(self) -> None:
+        """Do what waits and end. Any thread, after `start`."""
+        self._jobs.put(None)
+        self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._on_done(job())
+
+
+def write_record(store: Store, persist: Persist) -> Persisted | PersistFailed:
+    """Write a record durably. One thread only."""
+    try:
+        store.write(persist.record)
+    except OSError as exc:
+        return PersistFailed(persist.token, exc.strerror or str(exc))
+    return Persisted(persist.token)
+
+
+def plan_map(plan: Plan) -> Planned:
+    """Make the next map. Any thread, one job of a node at a time."""
+    try:
+        made = plan.job.run()
+    except Exception as exc:  # a fault of ours must not cost the cluster its leader
+        log.exception("planning failed")
+        made = PlannedMap(None, complaint=f"map not published: {type(exc).__name__}: {exc}")
+    return Planned(plan.token, made)

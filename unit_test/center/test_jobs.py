@@ -1,0 +1,40 @@
+"""The threads that write and plan for a node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from center.core.events import Event, Persist, Persisted, PersistFailed, Tick
+from center.core.record import Record
+from center.jobs import JobThread, write_record
+from center.store import Store
+
+
+def test_jobs_run_in_their_order_and_what_waits_is_done_before_the_end() -> None:
+    done: list[Event] = []
+    thread = JobThread("test-jobs", done.append)
+    events = [Persisted(number) for number in range(5)]
+    for event in events:
+        thread.put(lambda event=event: event)  # type: ignore[misc]
+    thread.start()
+    thread.stop()
+    assert done == events
+    thread.put(Tick)
+    assert done == events, "after the end nothing runs"
+
+
+def test_a_write_succeeds_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "data", 1)
+    try:
+        assert write_record(store, Persist(3, Record())) == Persisted(3)
+
+        def full(record: Record) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(store, "write", full)
+        failed = PersistFailed(4, "No space left on device")
+        assert write_record(store, Persist(4, Record())) == failed
+    finally:
+        store.close()
