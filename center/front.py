@@ -11,6 +11,8 @@ from libevrpc.core.reporting import places_of
 
 __all__ = ["Front"]
 
+SERVICES_TOLD_MAX = 64
+"""Names told to who asked for a service that nobody offers."""
 PARTS_MAX = 4096
 """Encoded parts kept per snapshot; further services are encoded afresh each time."""
 
@@ -53,6 +55,12 @@ class Front:
         """Return where the server at `address` reports to: owner and successors."""
         live = self.map.centers if self.map is not None else ()
         return [self.addresses[each] for each in places_of(address, live) if each in self.addresses]
+
+    def services(self) -> list[str]:
+        """Return the first names of what the map's servers offer."""
+        tables = self.map.tables if self.map is not None else ()
+        names = sorted({name for table in tables for name in table.services})
+        return names[:SERVICES_TOLD_MAX]
 
     def part(self, service: str) -> bytes:
         """Return the encoded part of `service`; "" is the whole map; empty without a map."""

@@ -196,4 +196,6 @@ def response_of(front: Front, service: str, stamp: Stamp) -> PullResponse:
         response.map = front.part(service)
     else:
         response.not_ready = not front.led or front.map is None
+    if service and front.map is not None and front.map.table_of(service) is None:
+        response.services.extend(front.services())
     return response

@@ -280,6 +280,7 @@ class RpcClient:
             route = self._make_router(self._loop), self._make_shape(self._loop)
             resolver = open_resolver(self._target, self._target.path or service, self.settings)
             self._resolvers.append(resolver)
+            route[0].explain = resolver.trouble
             resolver.start(route[0].update)
             self._routes[service] = route
             return route

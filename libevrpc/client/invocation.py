@@ -217,7 +217,10 @@ class Invocation:
 
     def _without_news(self, error: RpcError | None) -> RpcError:
         """Return what fails a call that waited in vain; `error`: of its last try, if any."""
-        return _nobody(self._spec) if error is None else error
+        trouble = self._router.trouble()
+        if error is None:
+            return trouble or _nobody(self._spec)
+        return error if trouble is None else _with_cause(error, trouble)
 
     # -- one try ------------------------------------------------------------------------
 
@@ -336,7 +339,8 @@ class Invocation:
                 self._note_try(endpoint)
                 return step
             case GiveUp():
-                return self._fail(error)
+                trouble = self._router.trouble() if broken and not sent else None
+                return self._fail(error if trouble is None else _with_cause(error, trouble))
 
     def _pass_over(self, endpoint: Endpoint, error: RpcError) -> Retry | Hold:
         """Go on from an endpoint that is not there, and that the registry does not name.
@@ -363,6 +367,12 @@ class Invocation:
         controller.peer = self._endpoint.address if self._endpoint is not None else ""
         controller.retries = self._retries
         controller.latency_s = now_s - self._started_s
+
+
+def _with_cause(error: RpcError, trouble: RpcError) -> RpcError:
+    """Return the failure of a call's last try, with what the registry says of it."""
+    text = f"{error.text}; {trouble.text}"
+    return RpcError(error.code, text, errno=error.errno, details=error.details)
 
 
 def _nobody(spec: MethodSpec) -> RpcError:

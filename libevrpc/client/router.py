@@ -66,6 +66,7 @@ class Router:
         "closed",
         "confirmed",
         "ended",
+        "explain",
         "known",
         "remembered",
     )
@@ -84,6 +85,8 @@ class Router:
         """Set while there is an endpoint to call."""
         self.remembered = False
         """True while all endpoints are left from an earlier process, and may be long gone."""
+        self.explain: Callable[[], RpcError | None] = lambda: None
+        """Says why there is nobody to call, as far as the registry knows."""
         self.confirmed = threading.Event()
         """Set once the registry itself has named the endpoints."""
         self.balances = True
@@ -157,6 +160,10 @@ class Router:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return what the registry last said."""
         return self._endpoints
+
+    def trouble(self) -> RpcError | None:
+        """Return why there is nobody to call, as far as the registry knows."""
+        return None if self.closed else self.explain()
 
     def vouches_for(self, endpoint: Endpoint) -> bool:
         """Tell whether the registry itself names `endpoint`, or it does not matter any more."""

@@ -18,7 +18,7 @@ stands open; where it fails, back-off and the next center, and the pulls go on r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -86,9 +86,10 @@ class MapAnswer:
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """A center that follows no leader at present; it still knows the centers."""
+    """A center that cannot tell at present, and why; it still knows the centers."""
 
     centers: tuple[str, ...] = ()
+    text: str = "it has no leader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,9 @@ class MapCache:
     Attributes:
         map: the newest map taken; None before the first.
         usable: the newest one with servers in it: what to balance over.
+        heard: a center under a leader has answered since this object was made.
+        trouble: centers of the list that were no help when last asked, and what they said;
+            replaced, never changed, so that any thread may read it.
         confirmed: a center under a leader has shown, or has nothing newer than, `usable` since
             this object was made; until then a stored map may be of long ago.
     """
@@ -210,7 +214,9 @@ class MapCache:
         self._policy = policy or PullPolicy()
         self.map: ClusterMap | None = None
         self.usable: ClusterMap | None = None
+        self.heard = False
         self.confirmed = False
+        self.trouble: Mapping[str, NotReady | Failed] = {}
         self._notes: list[CacheAction] = []
         self.centers = CenterList(centers, self._restore(record))
         self._numbers = 0
@@ -288,7 +294,9 @@ class MapCache:
     # -- answers ----------------------------------------------------------------------
 
     def _pulled(self, ask: _Ask, answer: Answer, now_s: float, actions: list[CacheAction]) -> None:
-        if self._take_ours(answer, actions) is not None:
+        news = self._take_ours(answer, actions)
+        self._note(ask, answer, news is not None)
+        if news is not None:
             self._swept.clear()
             self._strangers.clear()
             self._sweeps = 0
@@ -308,6 +316,7 @@ class MapCache:
 
     def _polled(self, ask: _Ask, answer: Answer, now_s: float, actions: list[CacheAction]) -> None:
         news = self._take_ours(answer, actions)
+        self._note(ask, answer, news is not None)
         held = now_s - ask.started_s >= self._policy.long_poll_s / 2
         if news or (news is not None and held):
             self._poll_backoff.succeeded()
@@ -315,6 +324,19 @@ class MapCache:
             return
         self._turn_from(ask.center)
         self._poll_due_s = now_s + self._poll_backoff.failed()
+
+    def _note(self, ask: _Ask, answer: Answer, ours: bool) -> None:
+        """Keep what a center was no help with, or forget it."""
+        trouble = {c: said for c, said in self.trouble.items() if c in self.centers.addresses}
+        if not isinstance(answer, MapAnswer):
+            trouble[ask.center] = answer
+        elif not ours:
+            trouble[ask.center] = NotReady((), "it speaks of another cluster")
+        elif answer.stale:
+            trouble[ask.center] = NotReady()
+        else:
+            trouble.pop(ask.center, None)
+        self.trouble = trouble
 
     def _take_ours(self, answer: Answer, actions: list[CacheAction]) -> bool | None:
         """Take an answer of our own cluster: True if the map is news; None if it is not ours."""
@@ -330,7 +352,7 @@ class MapCache:
                 if not stale:
                     self._confirm()
                 return news
-            case NotReady(centers):
+            case NotReady(centers, _):
                 if self.map is None and self.centers.name(centers):
                     actions.append(self._record())
                 return None
@@ -365,6 +387,7 @@ class MapCache:
 
     def _confirm(self) -> None:
         """Note that the newest map is no memory. An empty one says nothing of `usable`."""
+        self.heard = True
         if self.usable is not None and self.usable is self.map:
             self.confirmed = True
 

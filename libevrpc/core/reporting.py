@@ -272,7 +272,7 @@ class Reporter:
             case Accepted(places, epoch):
                 self._learn(places, actions)
                 self._accepted(ask, epoch, now_s, actions)
-            case NotReady(centers):
+            case NotReady(centers, _):
                 if not self.centers.named:
                     self._learn(centers, actions)
                 self._refused(now_s, actions)
@@ -358,7 +358,7 @@ class Reporter:
         self._told.discard(Registered)
         self._told.add(kind)
         words = {
-            center: answer.text if isinstance(answer, Failed) else "it has no leader"
+            center: answer.text
             for center, answer in said.items()
             if not isinstance(answer, Accepted)
         }

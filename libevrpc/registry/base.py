@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from libevrpc.core.endpoints import EndpointSet
+from libevrpc.errors import RpcError
 
 __all__ = ["Announcement", "LoadSample", "Registrar", "Resolver"]
 
@@ -77,6 +78,12 @@ class Resolver(Protocol):
         Called at once with what is known already (a list, a remembered map), else on the
         resolver's own thread. What is only `remembered` is told again when the registry has
         confirmed it. Never told: an empty set because the registry is down.
+        """
+
+    def trouble(self) -> RpcError | None:
+        """Return why nobody can be called, as far as the registry knows; None: it does not.
+
+        Any thread, at any time after `start`.
         """
 
     def close(self) -> None:

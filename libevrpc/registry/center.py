@@ -44,11 +44,12 @@ from libevrpc.core.reporting import (
     Unregistered,
 )
 from libevrpc.core.targets import Target
-from libevrpc.errors import ProtocolError
+from libevrpc.errors import ProtocolError, RpcError
 from libevrpc.gen import center_pb2
 from libevrpc.registry.base import Announcement, LoadSample
 from libevrpc.registry.center_link import CenterLink
 from libevrpc.registry.state import StateFile, state_folder
+from libevrpc.registry.trouble import trouble_of
 from libevrpc.settings import ClientSettings, ServerSettings
 
 __all__ = ["CenterRegistrar", "CenterResolver"]
@@ -349,6 +350,7 @@ class CenterResolver(_Driver):
             self._file.read(),
         )
         self._on_update: Callable[[EndpointSet], object] | None = None
+        self._others: tuple[str, ...] = ()
         self._told: ClusterMap | None = None
         self._told_confirmed = False
 
@@ -358,6 +360,10 @@ class CenterResolver(_Driver):
         if self._machine.usable is not None:
             self._tell(self._machine.usable)
         self.begin()
+
+    def trouble(self) -> RpcError | None:
+        """See `Resolver.trouble`."""
+        return trouble_of(self._service, self._machine, self._others)
 
     def close(self) -> None:
         """See `Resolver.close`."""
@@ -413,6 +419,8 @@ class CenterResolver(_Driver):
 
         def take(response: center_pb2.PullResponse | None, why: str) -> None:
             answer = _answer_of(response, why)
+            if isinstance(answer, MapAnswer) and response is not None:
+                self._others = tuple(response.services)
             self._do(self._machine.answered(pull.number, answer, monotonic_s()))
             if self._machine.usable is not None:
                 self._tell(self._machine.usable)
@@ -432,7 +440,7 @@ def _answer_of(response: center_pb2.PullResponse | None, why: str) -> MapAnswer 
         return Failed(why)
     centers = tuple(response.centers)
     if response.not_ready:
-        return NotReady(centers)
+        return NotReady(centers) if response.stale else NotReady(centers, "it has no map yet")
     if not response.map:
         return MapAnswer(None, centers, response.stale)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from libevrpc.core.endpoints import Endpoint, EndpointSet
+from libevrpc.errors import RpcError
 
 __all__ = ["FixedResolver"]
 
@@ -20,6 +21,10 @@ class FixedResolver:
     def start(self, on_update: Callable[[EndpointSet], object]) -> None:
         """See `Resolver.start`."""
         on_update(self._endpoints)
+
+    def trouble(self) -> RpcError | None:
+        """See `Resolver.trouble`: a list knows nothing of its servers."""
+        return None
 
     def close(self) -> None:
         """See `Resolver.close`."""

@@ -175,3 +175,12 @@ def test_a_part_is_encoded_once_per_snapshot(monkeypatch: pytest.MonkeyPatch) ->
     full = replace(front, _parts={})
     assert full.part("x.Y") == front.part("x.Y")
     assert full.part("x.Y") is not full.part("x.Y")
+
+
+def test_who_asks_for_what_nobody_offers_is_told_what_is_offered() -> None:
+    front = front_of(2)
+    for stamp in ((0, 0), (1, 2)):  # with the map, and without anything newer
+        assert list(response_of(front, "x.Z", stamp).services) == ["x.Y"]
+        assert not response_of(front, "x.Y", stamp).services
+        assert not response_of(front, "", stamp).services
+    assert not response_of(Front(ADDRESSES), "x.Z", (0, 0)).services

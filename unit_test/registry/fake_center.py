@@ -35,6 +35,7 @@ class FakeCenter:
         """Every question for a map waits, in `polls`, not only the long ones."""
         self.places_named: list[str] = []
         self.raw_map = b""
+        self.services: list[str] = []
         self.polls: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.gone = threading.Event()
 
@@ -64,7 +65,9 @@ class FakeCenter:
         return self.answer()
 
     def answer(self) -> Any:
-        response = center_pb2.PullResponse(not_ready=not self.ready, map=self.raw_map)
+        response = center_pb2.PullResponse(
+            not_ready=not self.ready, map=self.raw_map, services=self.services
+        )
         if self.map is not None:
             response.map = self.map.encode()
         return response
