@@ -7,7 +7,9 @@ short queue holds whole thoughts. Nothing is queued for a center that is not con
 votes are worthless, and the node sends again.
 
 A center whose process ended is noticed by its closed connection within milliseconds, one
-that is frozen or cut off by ZeroMQ's own heartbeats.
+that is cut off by what TCP waits for in vain; a frozen one is noticed by the node alone. There
+are no ZeroMQ heartbeats: if a connection is reset while the queue of its messages is full, the
+next heartbeat that libzmq 4.3.5 sends or reads on it aborts the whole process.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ __all__ = ["Bus", "BusCounts", "host_of"]
 log = logging.getLogger(__name__)
 
 QUEUE_MAX = 2
-"""Batches that may wait on either side of a connection."""
+"""Batches that may wait to be sent on a connection."""
+RECEIVED_MAX = 10_000
+"""Batches of one connection that may wait to be taken. Ample: a full queue is where strangers
+who speak ZeroMQ could abort us (see above)."""
 BATCH_MAX = 64
 """Messages of one batch: what waits for a full queue grows to this, then the oldest goes."""
 MESSAGE_BYTES_MAX = codec.MESSAGE_BYTES_MAX
@@ -37,8 +42,10 @@ MESSAGE_BYTES_MAX = codec.MESSAGE_BYTES_MAX
 RECONNECT_MS = 20
 CONNECT_TIMEOUT_MS = 1000
 HANDSHAKE_TIMEOUT_MS = 1000
-STALE_LINK_MS = 5000
-"""A center asks the others to forget its connection when it is silent for longer."""
+IDLE_S = 2
+"""A connection on which nothing was said for this long is tried by TCP, every second."""
+IDLE_TRIES = 3
+"""So many tries in vain end it."""
 BATCHES_PER_TURN_MAX = 64
 """Batches taken in one turn; the rest waits for the next, after the node's clock."""
 WARN_EVERY = 1000
@@ -69,8 +76,9 @@ class Bus:
         bind: host:port to listen on, an IPv6 host in brackets.
         peers: id -> host:port of the other centers.
         wakeup_fd: a descriptor to wait on too.
-        heartbeat_s: how often a connection is tried.
-        patience_s: a connection that does not answer for this long is down.
+        heartbeat_s: how often the leader and a follower speak to each other.
+        patience_s: the connection to a center that acknowledges nothing for this long and a
+            heartbeat is down; a leader's lease must have ended by then.
 
     Raises:
         ConfigError: the address cannot be listened on.
@@ -87,16 +95,13 @@ class Bus:
         patience_s: float,
     ) -> None:
         self.counts = BusCounts()
-        self._heartbeat_ms = max(1, round(heartbeat_s * 1000.0))
-        self._patience_ms = max(1, round(patience_s * 1000.0))
+        self._patience_ms = max(1, round((patience_s + heartbeat_s) * 1000.0))
         self._me = me
         self._wakeup_fd = wakeup_fd
         self._context = zmq.Context(io_threads=1)
         self._router = self._socket(zmq.ROUTER)
-        self._router.setsockopt(zmq.RCVHWM, QUEUE_MAX)
+        self._router.setsockopt(zmq.RCVHWM, RECEIVED_MAX)
         self._router.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
-        # No heartbeats of the router's own: ZeroMQ aborts the process if their timer finds a
-        # connection that was reset while the queue of its messages was full (libzmq 4.3.5).
         try:
             self._router.bind(f"tcp://{bind}")
         except zmq.ZMQError as exc:
@@ -119,6 +124,10 @@ class Bus:
         sock: zmq.Socket[bytes] = self._context.socket(kind)
         sock.setsockopt(zmq.LINGER, 0)
         sock.setsockopt(zmq.IPV6, 1)
+        sock.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        sock.setsockopt(zmq.TCP_KEEPALIVE_IDLE, IDLE_S)
+        sock.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
+        sock.setsockopt(zmq.TCP_KEEPALIVE_CNT, IDLE_TRIES)
         return sock
 
     def _dial(self, peer: int, address: str) -> None:
@@ -128,9 +137,7 @@ class Bus:
         dealer.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         dealer.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
         dealer.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)
-        dealer.setsockopt(zmq.HEARTBEAT_IVL, self._heartbeat_ms)
-        dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, self._patience_ms)
-        dealer.setsockopt(zmq.HEARTBEAT_TTL, STALE_LINK_MS)
+        dealer.setsockopt(zmq.TCP_MAXRT, self._patience_ms)
         monitor = dealer.get_monitor_socket(_WATCHED)
         dealer.connect(f"tcp://{address}")
         self._dealers[peer] = dealer
