@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-from libevrpc.errors import Errno, EvrpcError, RpcError, StatusCode, UsageError
+from libevrpc.errors import Errno, EvrpcError, RpcError, StatusCode, UsageError, errno_of
 
 __all__ = ["ExitStatus", "print_error", "print_json", "print_table", "status_of_error"]
 
@@ -39,17 +39,20 @@ def status_of_error(error: EvrpcError) -> ExitStatus:
 
 def print_error(error: EvrpcError | KeyboardInterrupt, as_json: bool) -> None:
     """Print one line: on standard output with `as_json`, else on standard error."""
+    errno: int | None = None
     match error:
         case RpcError():
-            code, text = error.code, error.text
+            code, text, errno = error.code, error.text, error.errno
         case UsageError():
             code, text = StatusCode.INVALID_ARGUMENT, str(error)
         case KeyboardInterrupt():
             code, text = StatusCode.CANCELLED, "interrupted"
         case _:
             code, text = StatusCode.INTERNAL, str(error)
+    if errno is None:
+        errno = errno_of(code)
     if as_json:
-        print(json.dumps({"error": {"code": code.name, "text": text}}))
+        print(json.dumps({"error": {"code": code.name, "errno": errno, "text": text}}))
         return
     line = " ".join(text.split())
     if isinstance(error, RpcError):

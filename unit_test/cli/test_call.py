@@ -95,6 +95,9 @@ def test_what_a_handler_raises_fails_the_call(run: Any, serving: Any) -> None:
     done = run("call", serving.address, "EchoService/Echo", "-d", '{"request": "raise"}')
     assert done.status == 1
     assert done.err == "libevrpc: UNKNOWN (2001): ValueError: as asked"
+    words = ("call", serving.address, "EchoService/Echo", "-d", '{"request": "raise"}', "--json")
+    error = run(*words).json["error"]
+    assert error == {"code": "UNKNOWN", "errno": 2001, "text": "ValueError: as asked"}
 
 
 def test_an_unreachable_server_has_a_status_of_its_own(run: Any) -> None:
@@ -140,7 +143,9 @@ def test_a_cluster_without_such_a_server_is_named(run: Any) -> None:
 )
 def test_wrong_words_are_one_line_and_status_2(run: Any, words: tuple[str, ...]) -> None:
     assert run(*words).status == 2
-    assert set(run(*words, "--json").json["error"]) == {"code", "text"}
+    error = run(*words, "--json").json["error"]
+    assert set(error) == {"code", "errno", "text"}
+    assert (error["code"], error["errno"]) == ("INVALID_ARGUMENT", 1003)
 
 
 def test_metadata_travels(run: Any, serving: Any) -> None:
