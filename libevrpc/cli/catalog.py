@@ -36,9 +36,6 @@ def describe(
         wanted = internal_pb2.DescribeRequest(service=service)
         response = ask(wanted, timeout_s=timeout_s, idempotent=True)
     except RpcError as exc:
-        if exc.errno == Errno.FAILED_SOCKET:  # nobody asked for the internal service
-            text = exc.text.replace(_INTERNAL.full_name, service or "any service")
-            raise RpcError.from_errno(exc.errno, text) from None
         if exc.errno not in _UNKNOWN:
             raise
         if service:

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from libevrpc import RpcClient
 from libevrpc.cli.arguments import add_common
 from libevrpc.cli.catalog import describe
+from libevrpc.cli.cluster import ask_map
 from libevrpc.cli.output import ExitStatus, print_json
-from libevrpc.cli.status import ask_center
+from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServerState
 from libevrpc.core.targets import Target, parse_target
+from libevrpc.errors import Errno, RpcError, StatusCode
 from libevrpc.gen import internal_pb2
 
 __all__ = ["add_arguments", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One service, and in a cluster who offers it.
+
+    Attributes:
+        service: None where no server describes it.
+        servers: of the map; None where a server itself was asked.
+        flaw: why no server describes it.
+    """
+
+    name: str
+    service: internal_pb2.ServiceDescription | None
+    servers: tuple[ServerEntry, ...] | None = None
+    flaw: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,49 +43,100 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> ExitStatus:
-    """Print services, their methods, and types or signatures.
+    """Print services, their methods, and types or signatures; of a cluster the servers too.
 
     Raises:
         EvrpcError: it failed.
     """
     target = parse_target(given.target)
-    if target.scheme == "center" and not target.path:
-        services = _of_cluster(target, given)
+    if target.scheme == "center":
+        offers = _of_cluster(target, given.timeout)
     else:
-        services = _of_target(given.target, target.path, given)
+        found = _of_server(given.target, "", given.timeout)
+        offers = [Offer(each.name, each) for each in found]
     if given.json:
-        print_json({"services": [_plain(each) for each in services]})
+        print_json({"services": [_plain(each) for each in offers]})
         return ExitStatus.OK
-    for each in services:
-        print(f"{each.name}  (plain object)" if each.plain else each.name)
-        for method in each.methods:
-            types = method.signature or f"({method.input_type}) -> {method.output_type}"
-            print(f"  {method.name}{types}")
+    for offer in offers:
+        _show(offer)
     return ExitStatus.OK
 
 
-def _of_target(
-    target: str, service: str, given: argparse.Namespace
-) -> list[internal_pb2.ServiceDescription]:
-    with RpcClient(target, timeout_s=given.timeout) as client:
-        return list(describe(client, service, given.timeout).services)
+def _of_server(
+    target: str, service: str, timeout_s: float | None
+) -> Sequence[internal_pb2.ServiceDescription]:
+    with RpcClient(target, timeout_s=timeout_s) as client:
+        return describe(client, service, timeout_s).services
 
 
-def _of_cluster(target: Target, given: argparse.Namespace) -> list[internal_pb2.ServiceDescription]:
-    """Ask one server of each service that the centers know."""
-    status = ask_center(target, given.timeout)
-    server_of = {name: each.address for each in status.servers for name in each.services}
-    services: list[internal_pb2.ServiceDescription] = []
-    for name, address in sorted(server_of.items()):
-        services += _of_target(address, name, given)
-    return services
+def _of_cluster(target: Target, timeout_s: float | None) -> list[Offer]:
+    """Return what the map has, with the words of one server of each service.
+
+    Raises:
+        RpcError: no center can tell, or there is nothing to tell of.
+    """
+    found = ask_map(target, timeout_s)
+    names = sorted({name for table in found.tables for name in table.services})
+    if target.path and target.path in names:
+        names = [target.path]
+    elif not names or target.path:
+        raise _nothing(target, names)
+    return [_offer(found, name, timeout_s) for name in names]
 
 
-def _plain(service: internal_pb2.ServiceDescription) -> dict[str, Any]:
-    methods = [
-        {"name": each.name, "signature": each.signature}
-        if service.plain
-        else {"name": each.name, "input_type": each.input_type, "output_type": each.output_type}
-        for each in service.methods
-    ]
-    return {"name": service.name, "plain": service.plain, "methods": methods}
+def _nothing(target: Target, names: list[str]) -> RpcError:
+    if not names:
+        return RpcError(StatusCode.UNAVAILABLE, f"no server is registered at {target.text}")
+    text = f"service {target.path} is not in the map; known services: {', '.join(names)}"
+    return RpcError(StatusCode.UNIMPLEMENTED, text, errno=Errno.NO_SERVICE)
+
+
+def _offer(found: ClusterMap, name: str, timeout_s: float | None) -> Offer:
+    """Ask the servers of a service, those in the best state first, until one describes it."""
+    table = found.table_of(name)
+    members = table.members if table is not None else ()
+    servers = tuple(found.servers[member] for member in members)
+    flaw = "no server"
+    for entry in sorted(servers, key=lambda each: each.state):
+        try:
+            for each in _of_server(entry.address, name, timeout_s):
+                return Offer(name, each, servers)
+        except RpcError as exc:
+            flaw = exc.text
+    return Offer(name, None, servers, flaw)
+
+
+def _show(offer: Offer) -> None:
+    service = offer.service
+    print(f"{offer.name}  (plain object)" if service is not None and service.plain else offer.name)
+    for method in service.methods if service is not None else ():
+        types = method.signature or f"({method.input_type}) -> {method.output_type}"
+        print(f"  {method.name}{types}")
+    if offer.flaw:
+        print(f"  not described: {offer.flaw}")
+    if offer.servers is not None:
+        told = ", ".join(
+            each.address if each.state is ServerState.UP else f"{each.address} ({each.state.name})"
+            for each in offer.servers
+        )
+        print(f"  at {told}")
+
+
+def _plain(offer: Offer) -> dict[str, Any]:
+    service = offer.service
+    plain: dict[str, Any] = {"name": offer.name}
+    if service is not None:
+        plain["plain"] = service.plain
+        plain["methods"] = [
+            {"name": each.name, "signature": each.signature}
+            if service.plain
+            else {"name": each.name, "input_type": each.input_type, "output_type": each.output_type}
+            for each in service.methods
+        ]
+    else:
+        plain["flaw"] = offer.flaw
+    if offer.servers is not None:
+        plain["servers"] = [
+            {"address": each.address, "state": each.state.name} for each in offer.servers
+        ]
+    return plain

@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from libevrpc import RpcClient
 from libevrpc.cli.arguments import add_common
+from libevrpc.cli.cluster import ask_status
 from libevrpc.cli.output import ExitStatus, print_json, print_table
-from libevrpc.core.targets import Target, parse_target
-from libevrpc.errors import ConfigError, RpcError
+from libevrpc.core.targets import parse_target
+from libevrpc.errors import ConfigError
 from libevrpc.gen import center_pb2
-from libevrpc.registry.center_link import hint_of
 
-__all__ = ["add_arguments", "ask_center", "run"]
-
-_CENTER = center_pb2.DESCRIPTOR.services_by_name["Center"]
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,41 +31,12 @@ def run(given: argparse.Namespace) -> ExitStatus:
     target = parse_target(text)
     if target.scheme != "center":
         raise ConfigError(f"status of {given.center!r}: write host:port,host:port of centers")
-    status = ask_center(target, given.timeout)
+    status = ask_status(target, given.timeout)
     if given.json:
         print_json(_plain(status))
     else:
         _show(status)
     return ExitStatus.OK
-
-
-def ask_center(target: Target, timeout_s: float | None) -> center_pb2.StatusResponse:
-    """Return the status of the first center that answers.
-
-    Raises:
-        RpcError: none does; the last one's error.
-    """
-    failure: RpcError | None = None
-    for endpoint in target.endpoints:
-        try:
-            with RpcClient(endpoint.address, timeout_s=timeout_s) as client:
-                status: center_pb2.StatusResponse
-                ask = client.stub(_CENTER).Status
-                status = ask(center_pb2.StatusRequest(), idempotent=True)
-                return status
-        except RpcError as exc:
-            failure = exc
-    assert failure is not None
-    raise _explained(failure)
-
-
-def _explained(failure: RpcError) -> RpcError:
-    """Return the error with a word on what the address seems to be instead of a center."""
-    hint = hint_of(failure.errno, failure.text)
-    if not hint:
-        return failure
-    text = f"{failure.text}; {hint}"
-    return RpcError(failure.code, text, errno=failure.errno, details=failure.details)
 
 
 def _plain(status: center_pb2.StatusResponse) -> dict[str, Any]:

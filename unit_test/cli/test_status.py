@@ -133,6 +133,8 @@ def test_the_port_on_which_centers_speak_to_each_other_is_told_apart(run: Any) -
 def test_a_real_cluster_is_shown_listed_and_called(run: Any, tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         leader = cluster.leader()
+        empty = run("list", cluster.target(), "--json").json["error"]
+        assert empty["text"] == f"no server is registered at {cluster.target()}"
         _, address = cluster.server()
         cluster.await_servers(address)
         told = run("status", cluster.address(leader), "--json").json
@@ -142,5 +144,6 @@ def test_a_real_cluster_is_shown_listed_and_called(run: Any, tmp_path: Path) -> 
         assert (server["address"], server["services"], server["state"]) == (address, ["Echo"], "UP")
         listed = run("list", cluster.target(), "--json").json["services"]
         assert [each["name"] for each in listed] == ["Echo"]
+        assert listed[0]["servers"] == [{"address": address, "state": "UP"}]
         assert run("list", f"{cluster.target()}/Echo", "--json").json["services"] == listed
         assert run("call", cluster.target(), "Echo.echo", "-d", '["hi"]').json == "hi"
