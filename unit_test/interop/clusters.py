@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -62,20 +62,31 @@ def ask(
 
 
 class Process:
-    """One child; its standard error is kept in `log`."""
+    """One child; its standard error is kept in `log`.
 
-    def __init__(self, words: list[str], log: Path) -> None:
+    Args:
+        words: what our interpreter gets.
+        log: where its standard error is kept.
+        around: the words of a program that runs it in its own place.
+    """
+
+    def __init__(self, words: list[str], log: Path, around: Sequence[str] = ()) -> None:
         self.log = log
         self.began_s = monotonic_s()
         with log.open("ab") as errors:
             self._child = subprocess.Popen(
-                [sys.executable, *words],
+                [*around, sys.executable, *words],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
 
     def first_line(self) -> str:
         """Wait for the first line of standard output."""
@@ -161,6 +172,14 @@ class Cluster:
 
     # -- centers ------------------------------------------------------------------------
 
+    def host(self, center: int) -> str:
+        """Return the address that a center is listed with."""
+        return "127.0.0.1"
+
+    def around(self, center: int) -> list[str]:
+        """Return the words of a program that runs a center in its own place."""
+        return []
+
     def words(self, center: int, **options: str) -> list[str]:
         """Return the command line of one center."""
         given = {
@@ -176,7 +195,7 @@ class Cluster:
     def launch(self, center: int) -> Process:
         """Start one center without waiting for it."""
         log = self.folder / f"center-{center}.log"
-        self.processes[center] = Process(self.words(center), log)
+        self.processes[center] = Process(self.words(center), log, self.around(center))
         return self.processes[center]
 
     def relist(self, generation: int, ids: list[int]) -> None:
@@ -193,9 +212,11 @@ class Cluster:
         self._config.write_text(f"[center]\nlist_generation = {generation}\n{self._settings}")
 
     def _write_list(self) -> None:
-        self.list_path.write_text(
-            "".join(f"{i} 127.0.0.1 {self.peer_port[i]} {self.client_port[i]}\n" for i in self.ids)
+        lines = (
+            f"{each} {self.host(each)} {self.peer_port[each]} {self.client_port[each]}\n"
+            for each in self.ids
         )
+        self.list_path.write_text("".join(lines))
 
     def stop(self, center: int) -> None:
         """End a center politely."""
@@ -214,7 +235,7 @@ class Cluster:
 
     def address(self, center: int) -> str:
         """Return a center's client address."""
-        return f"127.0.0.1:{self.client_port[center]}"
+        return f"{self.host(center)}:{self.client_port[center]}"
 
     def target(self, *centers: int) -> str:
         """Return the target that names these centers; all of them if none is given."""
