@@ -14,6 +14,9 @@ __all__ = ["Ledger"]
 WAITING_MAX = 64
 """Most changes waiting for one write; more are refused, and their senders ask again."""
 
+PROBE_S = 1.0
+"""A disk that failed is tried again this often, whether or not anything is to be written."""
+
 Then = Callable[[float], list[Action]]
 """What to do at the time when a change is durable."""
 
@@ -44,6 +47,9 @@ class Ledger:
         self._waiting: _Draft | None = None
         self._token = 0
         self._failures = 0
+        self._failing_since_s = 0.0
+        self._probe_s = 0.0
+        self.trouble = ""
 
     @property
     def newest(self) -> Record:
@@ -129,12 +135,13 @@ class Ledger:
         if self._failures:
             actions.append(Log(LogLevel.INFO, f"disk writes again failures={self._failures}"))
             self._failures = 0
+            self.trouble = ""
         actions += self._next()
         for then in done.then:
             actions += then(now_s)
         return actions
 
-    def on_failed(self, token: int, text: str) -> list[Action]:
+    def on_failed(self, token: int, text: str, now_s: float) -> list[Action]:
         """The write failed: nothing has changed, nothing is acknowledged.
 
         What waited was built upon it and is forgotten with it.
@@ -143,9 +150,22 @@ class Ledger:
             return []
         self._writing = self._waiting = None
         self._failures += 1
+        self.trouble = text
+        self._probe_s = now_s + PROBE_S
         if self._failures > 1:
             return []
+        self._failing_since_s = now_s
         return [Log(LogLevel.ERROR, f"durable state not written: {text}")]
+
+    def failing(self, now_s: float, span_s: float) -> bool:
+        """Return whether nothing could be written for `span_s` or longer."""
+        return self._failures > 0 and now_s - self._failing_since_s >= span_s
+
+    def probe(self, now_s: float) -> list[Action]:
+        """Write what is durable again, now and then, to see whether a failing disk writes."""
+        if not self._failures or self._writing is not None or now_s < self._probe_s:
+            return []
+        return self._want(self.durable, lambda done_s: [])
 
 
 def _settles(record: Record) -> bool:

@@ -203,7 +203,7 @@ class Node:
             case Persisted(token):
                 return self._ledger.on_persisted(token, now_s)
             case PersistFailed(token, text):
-                return self._ledger.on_failed(token, text)
+                return self._ledger.on_failed(token, text, now_s)
             case Planned(token, made):
                 return [] if role.reign is None else role.reign.planned(token, made, now_s)
             case ServerReport(report):

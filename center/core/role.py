@@ -154,6 +154,13 @@ class Role:
             *self.to_all(Announcement(leader, epoch, state)),
         ]
 
+    def disk_fails(self, now_s: float) -> bool:
+        """Return whether the center cannot promise or keep anything, and has not for a while.
+
+        Whoever cannot write neither leads nor follows: it would hold up every map.
+        """
+        return self.ledger.failing(now_s, self.timing.patience_s)
+
     # LOOKING --------------------------------------------------------------------------------
 
     def look(self, now_s: float, why: str) -> list[Action]:
@@ -166,6 +173,8 @@ class Role:
         actions = self._become(State.LOOKING, None, self.ledger.promised, why)
         map_epoch, map_version = self.ledger.durable.stamp
         own = Ballot(map_epoch, map_version, self.uptime_ms(now_s), self.me)
+        if self.disk_fails(now_s):
+            own = Ballot(0, 0, 0, self.me)
         self.election.begin(own, now_s)
         return actions + self.canvass(now_s)
 
@@ -188,7 +197,7 @@ class Role:
             return []
         winner = self.election.ballot.id
         if winner == self.me:
-            return self._stand(now_s)
+            return [] if self.disk_fails(now_s) else self._stand(now_s)
         self.be_patient(now_s)
         return self._become(State.OBSERVING, winner, self.ledger.promised, "elected")
 
@@ -323,6 +332,9 @@ class Role:
         if self.reign is not None or self.candidacy is not None:
             actions += self.look(now_s, f"center {leader} leads in epoch {epoch}")
         self.be_patient(now_s)
+        if self.disk_fails(now_s):
+            why = "cannot follow while it cannot write"
+            return actions + self._become(State.OBSERVING, leader, self.ledger.promised, why)
         actions += self._become(State.OBSERVING, leader, self.ledger.promised, "joining")
         return [*actions, Send(leader, self.join_request())]
 
@@ -400,9 +412,12 @@ class Role:
 
     def tick(self, now_s: float) -> list[Action]:
         """Do what is due in the present role."""
+        actions = self.ledger.probe(now_s)
+        needs_disk = self.reign is not None or self.candidacy is not None
+        if (needs_disk or self.state is State.FOLLOWING) and self.disk_fails(now_s):
+            actions += self.look(now_s, f"cannot write: {self.ledger.trouble}")
         if self.reign is not None:
-            return self.reign.tick(now_s)
-        actions: list[Action] = []
+            return actions + self.reign.tick(now_s)
         if self.candidacy is not None:
             actions += self.candidate_tick(now_s)
         elif self.state is State.LOOKING:

@@ -188,6 +188,8 @@ class Talk:
             return role.to_all(role.inquiry(now_s))
         if not asked.established and not role.boot.trusted:
             return []
+        if role.disk_fails(now_s):
+            return []
         if not asked.established and self._is_content(sender):
             return [self._refuse(sender, asked.epoch)]
         if not role.may_promise(sender, incarnation, asked):

@@ -32,8 +32,10 @@ class Watch:
         self._strangers: dict[int, float] = {}
 
     def waiting(self) -> str:
-        """Return why the center does not even vote; empty while it does, or has a leader."""
+        """Return why the center takes no part; empty while it does, or has a leader."""
         role = self._role
+        if role.ledger.trouble and role.state not in (State.FOLLOWING, State.LEADING):
+            return f"its state cannot be written: {role.ledger.trouble}"
         if role.boot.trusted or role.state is not State.LOOKING:
             return ""
         if role.boot.damaged:

@@ -168,8 +168,8 @@ def own_copy_not_awaited(before: Any) -> Any:
 
 @_mutation("a failed write counts as done", Ledger, "on_failed")
 def failed_write_counts(before: Any) -> Any:
-    def on_failed(self: Ledger, token: int, text: str) -> list[Action]:
-        return self.on_persisted(token, 0.0)
+    def on_failed(self: Ledger, token: int, text: str, now_s: float) -> list[Action]:
+        return self.on_persisted(token, now_s)
 
     return on_failed
 

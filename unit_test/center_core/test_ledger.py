@@ -61,7 +61,7 @@ def test_a_failed_write_takes_along_what_was_built_upon_it() -> None:
     (first,) = ledger.accept(2, saying("2", done))
     ledger.accept(3, saying("3", done))
     assert isinstance(first, Persist)
-    (line,) = ledger.on_failed(first.token, "no space")
+    (line,) = ledger.on_failed(first.token, "no space", 0.0)
     assert isinstance(line, Log)
     assert (ledger.promised, done) == (1, [])
     assert ledger.on_persisted(first.token, 0.0) == []

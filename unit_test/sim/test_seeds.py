@@ -19,7 +19,7 @@ FOUND_BY = {
     "promise not durable": (0, "I1"),
     "map not durable": (0, "I2"),
     "nothing durable": (0, "I1"),
-    "promise before it is durable": (31, "L1"),
+    "promise before it is durable": (1064, "L1"),
     "own promise not awaited": (158, "L1"),
     "map acked before it is durable": (0, "I2"),
     "pong before the map is durable": (5, "I2"),
