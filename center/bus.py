@@ -10,23 +10,32 @@ A center whose process ended is noticed by its closed connection within millisec
 that is cut off by what TCP waits for in vain; a frozen one is noticed by the node alone. There
 are no ZeroMQ heartbeats: if a connection is reset while the queue of its messages is full, the
 next heartbeat that libzmq 4.3.5 sends or reads on it aborts the whole process.
+
+With a `KeyRing` every connection is encrypted and both ends prove who they are (CURVE): the
+dialler's end takes only the listed key of the center it dials, the listener's end only keys of
+other listed centers, and a message counts only if its sender is the owner of the key it came
+with. ZeroMQ asks whose a key is on an in-process socket (ZAP), which this thread answers.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import zmq
+from zmq.utils import z85
 
 from center.core import codec
 from center.core.events import LinkDown, LinkUp, Message
 from center.core.messages import Body
+from center.trust import ZAP_DOMAIN, Complaints, Doorman, KeyRing
+from libevrpc.clock import monotonic_s
 from libevrpc.errors import ConfigError, ProtocolError
 
-__all__ = ["Bus", "BusCounts", "host_of"]
+__all__ = ["Bus", "BusCounts", "host_of", "public_key"]
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +59,28 @@ BATCHES_PER_TURN_MAX = 64
 """Batches taken in one turn; the rest waits for the next, after the node's clock."""
 WARN_EVERY = 1000
 """Junk is logged at the first message and at every so many."""
+REDIAL_S = 0.5
+"""How soon a center is dialled anew that did not want us, or whom we did not want."""
+HANG_UPS_MAX = 3
+"""So many times in a row hung up on in the middle of a handshake, the key must be wrong."""
+DOOR_EVENTS_PER_TURN_MAX = 64
+"""Handshakes looked after in one turn on the listening socket."""
+ZAP_ADDRESS = "inproc://zeromq.zap.01"
+_FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
 _WATCHED = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CONNECT_RETRIED
     | zmq.EVENT_CLOSED
+    | _FAILED
 )
+_HANG_UP = (errno.EPIPE, errno.ECONNRESET)
+_WRONG_MECHANISM = zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+_WRONG_SERVER_KEY = zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
 
 
 @dataclass(slots=True)
@@ -66,6 +91,30 @@ class BusCounts:
     sent: int = 0
     dropped: int = 0
     junk: int = 0
+
+
+@dataclass(slots=True)
+class _Link:
+    """The connection that we dial to one center.
+
+    Attributes:
+        keys: its public keys, those in front to be tried first; empty: none are used.
+        dealer, monitor: None while it waits to be dialled anew.
+        up: None before anything is known.
+        redial_s: when to dial anew; None: ZeroMQ does that itself.
+        hang_ups: how often in a row it ended in the middle of the handshake.
+        trouble: what was last logged of it; "" for nothing.
+    """
+
+    peer: int
+    address: str
+    keys: tuple[bytes, ...]
+    dealer: zmq.Socket[bytes] | None = None
+    monitor: zmq.Socket[bytes] | None = None
+    up: bool | None = None
+    redial_s: float | None = None
+    hang_ups: int = 0
+    trouble: str = ""
 
 
 class Bus:
@@ -79,9 +128,10 @@ class Bus:
         heartbeat_s: how often the leader and a follower speak to each other.
         patience_s: the connection to a center that acknowledges nothing for this long and a
             heartbeat is down; a leader's lease must have ended by then.
+        ring: the keys; None: plain connections.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be listened on, or ZeroMQ was built without CURVE.
     """
 
     def __init__(
@@ -93,32 +143,38 @@ class Bus:
         *,
         heartbeat_s: float,
         patience_s: float,
+        ring: KeyRing | None = None,
     ) -> None:
         self.counts = BusCounts()
         self._patience_ms = max(1, round((patience_s + heartbeat_s) * 1000.0))
         self._me = me
         self._wakeup_fd = wakeup_fd
+        self._ring = ring
+        self._complaints = Complaints()
+        self._links: dict[int, _Link] = {}
+        self._batches: dict[int, list[bytes]] = {}
+        self._poller = zmq.Poller()
         self._context = zmq.Context(io_threads=1)
+        self._zap: zmq.Socket[bytes] | None = None
         self._router = self._socket(zmq.ROUTER)
-        self._router.setsockopt(zmq.RCVHWM, RECEIVED_MAX)
-        self._router.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+        self._door = self._router.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
         try:
-            self._router.bind(f"tcp://{bind}")
+            self._listen(bind)
         except zmq.ZMQError as exc:
-            self.close_context()
+            self.close()
             raise ConfigError(
                 f"cannot listen on {bind} for centers: {exc.strerror};"
                 " see peer_port in the centers list and peer_bind"
             ) from None
-        self._dealers: dict[int, zmq.Socket[bytes]] = {}
-        self._batches: dict[int, list[bytes]] = {}
-        self._monitors: dict[zmq.Socket[bytes], int] = {}
-        self._up: dict[int, bool | None] = {}
-        self._poller = zmq.Poller()
-        self._poller.register(self._router, zmq.POLLIN)
-        self._poller.register(wakeup_fd, zmq.POLLIN)
+        except ConfigError:
+            self.close()
+            raise
+        for sock in (self._router, self._door, wakeup_fd):
+            self._poller.register(sock, zmq.POLLIN)
         for peer, address in peers.items():
-            self._dial(peer, address)
+            keys = () if ring is None else ring.peers[peer]
+            self._links[peer] = link = _Link(peer, address, keys)
+            self._dial(link)
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self._context.socket(kind)
@@ -130,24 +186,67 @@ class Bus:
         sock.setsockopt(zmq.TCP_KEEPALIVE_CNT, IDLE_TRIES)
         return sock
 
-    def _dial(self, peer: int, address: str) -> None:
-        dealer = self._socket(zmq.DEALER)
+    def _listen(self, bind: str) -> None:
+        router, ring = self._router, self._ring
+        router.setsockopt(zmq.RCVHWM, RECEIVED_MAX)
+        router.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+        if ring is not None:
+            if not zmq.has("curve"):
+                raise ConfigError("this ZeroMQ was built without CURVE: no keys can be used")
+            self._doorman = Doorman(ring.peers)
+            self._zap = self._socket(zmq.REP)
+            self._zap.bind(ZAP_ADDRESS)
+            self._poller.register(self._zap, zmq.POLLIN)
+            router.setsockopt(zmq.CURVE_SERVER, 1)
+            router.setsockopt(zmq.CURVE_SECRETKEY, ring.secret)
+            router.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+            router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # nobody answers: nobody comes in
+        router.bind(f"tcp://{bind}")
+
+    def _dial(self, link: _Link) -> None:
+        link.dealer = dealer = self._socket(zmq.DEALER)
         dealer.setsockopt(zmq.IMMEDIATE, 1)
         dealer.setsockopt(zmq.SNDHWM, QUEUE_MAX)
         dealer.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         dealer.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
         dealer.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)
         dealer.setsockopt(zmq.TCP_MAXRT, self._patience_ms)
-        monitor = dealer.get_monitor_socket(_WATCHED)
-        dealer.connect(f"tcp://{address}")
-        self._dealers[peer] = dealer
-        self._monitors[monitor] = peer
-        self._up[peer] = None
-        self._poller.register(monitor, zmq.POLLIN)
+        if self._ring is not None:
+            dealer.setsockopt(zmq.CURVE_SERVERKEY, link.keys[0])
+            dealer.setsockopt(zmq.CURVE_PUBLICKEY, self._ring.public)
+            dealer.setsockopt(zmq.CURVE_SECRETKEY, self._ring.secret)
+        link.monitor = dealer.get_monitor_socket(_WATCHED)
+        link.redial_s = None
+        dealer.connect(f"tcp://{link.address}")
+        self._poller.register(link.monitor, zmq.POLLIN)
+
+    def _hang_up(self, link: _Link) -> None:
+        dealer, monitor = link.dealer, link.monitor
+        link.dealer = link.monitor = None
+        if dealer is not None and monitor is not None:
+            for sock in (dealer, monitor):
+                if sock in self._poller:
+                    self._poller.unregister(sock)
+            dealer.disable_monitor()
+            dealer.close(0)
+            monitor.close(0)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for a message, a link event or the wake-up; True if the wake-up is due."""
+        redials_s = [link.redial_s for link in self._links.values() if link.redial_s is not None]
+        if redials_s:
+            timeout_s = min(timeout_s, min(redials_s) - monotonic_s())
         ready = dict(self._poller.poll(max(0, int(timeout_s * 1000.0 + 0.999))))
+        if self._zap in ready:
+            self._answer_the_door()
+        if self._door in ready:
+            self._watch_the_door()
+        if redials_s:
+            now_s = monotonic_s()
+            for link in self._links.values():
+                if link.redial_s is not None and now_s >= link.redial_s:
+                    self._hang_up(link)
+                    self._dial(link)
         return self._wakeup_fd in ready
 
     def send(self, to: int, incarnation: int, body: Body) -> None:
@@ -161,12 +260,17 @@ class Bus:
     def flush(self) -> None:
         """Send what was said; keep it for a full queue, drop it for a center that is away."""
         for to, batch in list(self._batches.items()):
-            dealer = self._dealers[to]
+            link = self._links[to]
+            dealer = link.dealer
+            if dealer is None:
+                self.counts.dropped += len(batch)
+                del self._batches[to]
+                continue
             full = False
             try:
                 dealer.send_multipart(batch, zmq.DONTWAIT)
             except zmq.Again:
-                full = self._up[to] is True
+                full = link.up is True
                 self.counts.dropped += 0 if full else len(batch)
             else:
                 self.counts.sent += len(batch)
@@ -185,7 +289,7 @@ class Bus:
                 route = self._router.recv(zmq.DONTWAIT, copy=False)
             except zmq.Again:
                 return
-            host = host_of(route)
+            host, owner = host_of(route), _told(route, "User-Id")
             frames = self._router.recv_multipart(zmq.DONTWAIT)
             if not 0 < len(frames) <= BATCH_MAX:
                 self._note_junk(f"batch of {len(frames)} messages")
@@ -196,19 +300,100 @@ class Bus:
                 except ProtocolError as exc:
                     self._note_junk(str(exc))
                     break
+                if self._ring is not None and owner != str(sender):
+                    self.counts.junk += 1
+                    self._complain(host, f"center {owner}'s key was used to speak for {sender}")
+                    break
                 self.counts.received += 1
                 yield Message(sender, incarnation, body, host)
 
     def links(self) -> Iterator[LinkUp | LinkDown]:
         """Take what has become of the links."""
-        for monitor, peer in self._monitors.items():
-            while monitor.poll(0):
-                # ZeroMQ: 16 bits of event in the host's order, 32 bits of value, then an address.
-                event = int.from_bytes(monitor.recv_multipart()[0][:2], sys.byteorder)
+        for link in self._links.values():
+            while link.monitor is not None and link.monitor.poll(0):
+                event, value = _event_of(link.monitor)
                 up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-                if self._up[peer] is not up:
-                    self._up[peer] = up
-                    yield LinkUp(peer) if up else LinkDown(peer)
+                if up:
+                    self._note_success(link)
+                elif event & _FAILED:
+                    self._note_failure(link, event, value)
+                if link.up is not up:
+                    link.up = up
+                    yield LinkUp(link.peer) if up else LinkDown(link.peer)
+
+    def _note_success(self, link: _Link) -> None:
+        link.hang_ups = 0
+        if link.trouble:
+            log.info("center %d at %s: connected now", link.peer, link.address)
+            link.trouble = ""
+
+    def _note_failure(self, link: _Link, event: int, value: int) -> None:
+        """Dial anew where ZeroMQ would not, or with the other key; log what is new."""
+        keyed = self._ring is not None
+        if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            if not keyed or value not in _HANG_UP:
+                return  # it ended or is frozen: ZeroMQ dials again
+            link.hang_ups += 1
+            self._hang_up(link)
+            link.keys = (*link.keys[1:], link.keys[0])
+            others = link.hang_ups < len(link.keys)
+            link.redial_s = monotonic_s() + (0.0 if others else REDIAL_S)
+            if others or link.hang_ups < HANG_UPS_MAX or link.trouble:
+                return  # what it said before it once hung up says more
+            trouble = "hangs up: it does not have the key that our centers list has for it"
+        else:
+            link.redial_s = monotonic_s() + REDIAL_S
+            trouble = self._trouble_of(event, value)
+        if trouble != link.trouble:
+            link.trouble = trouble
+            log.warning("center %d at %s: %s", link.peer, link.address, trouble)
+
+    def _trouble_of(self, event: int, value: int) -> str:
+        """Return why a handshake of ours was broken off for good."""
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and self._ring is not None:
+            return f"refuses our key {self._ring.public.hex()}: its centers list lacks it"
+        if value != _WRONG_MECHANISM:
+            return f"what listens there is no center (ZeroMQ says {value:#x})"
+        if self._ring is None:
+            return "wants keys, and our centers list has none"
+        return "speaks without keys: its centers list has none"
+
+    # -- the listening end --------------------------------------------------------------
+
+    def _answer_the_door(self) -> None:
+        """Tell ZeroMQ whose keys those of connecting centers are."""
+        assert self._zap is not None
+        for _ in range(DOOR_EVENTS_PER_TURN_MAX):
+            try:
+                question = self._zap.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            reply, host, why = self._doorman.answer(question)
+            self._zap.send_multipart(reply)
+            if why:
+                self._complain(host, f"refused: {why}")
+
+    def _watch_the_door(self) -> None:
+        """Log whose handshake fails before there is a key to ask about; ZeroMQ knows no host."""
+        for _ in range(DOOR_EVENTS_PER_TURN_MAX):
+            if not self._door.poll(0):
+                return
+            _, value = _event_of(self._door)
+            if value == _WRONG_SERVER_KEY:
+                why = f"takes center {self._me} for the owner of another key"
+            elif value != _WRONG_MECHANISM:
+                why = f"is no center (ZeroMQ says {value:#x})"
+            elif self._ring is None:
+                why = "uses keys, and our centers list has none"
+            else:
+                why = "speaks without keys: its centers list has none"
+            self._complain("", f"refused: who dials {why}")
+
+    def _complain(self, host: str, text: str) -> None:
+        count = self._complaints.due(host, text, monotonic_s())
+        if count:
+            place = f" from {host}" if host else ""
+            log.warning("port for centers: connection%s: %s (count %d)", place, text, count)
 
     def _note_junk(self, why: str) -> None:
         self.counts.junk += 1
@@ -217,23 +402,35 @@ class Bus:
 
     def close(self) -> None:
         """Close every socket; the other centers hear of it at once."""
-        for dealer in self._dealers.values():
-            dealer.disable_monitor()
-            dealer.close(0)
-        for monitor in self._monitors:
-            monitor.close(0)
-        self.close_context()
-
-    def close_context(self) -> None:
-        """Close what is left when there are no dealers yet."""
+        for link in self._links.values():
+            self._hang_up(link)
+        self._router.disable_monitor()
         self._router.close(0)
+        self._door.close(0)
+        if self._zap is not None:
+            self._zap.close(0)
         self._context.term()
 
 
 def host_of(frame: zmq.Frame) -> str:
     """Return the address of the host that a frame came from; empty if ZeroMQ cannot tell."""
+    return _told(frame, "Peer-Address").removeprefix("::ffff:")
+
+
+def public_key(secret: bytes) -> bytes:
+    """Return the public key of a secret one; 32 bytes each."""
+    return z85.decode(zmq.curve_public(z85.encode(secret)))
+
+
+def _told(frame: zmq.Frame, about: str) -> str:
+    """Return what ZeroMQ tells of the connection that a frame came on; empty for nothing."""
     try:
-        host = str(frame.get("Peer-Address"))
+        return str(frame.get(about))
     except zmq.ZMQError:
         return ""
-    return host.removeprefix("::ffff:")
+
+
+def _event_of(monitor: zmq.Socket[bytes]) -> tuple[int, int]:
+    """Take one event: 16 bits of event in the host's order, 32 bits of value, then an address."""
+    data = monitor.recv_multipart()[0]
+    return int.from_bytes(data[:2], sys.byteorder), int.from_bytes(data[2:6], sys.byteorder)

@@ -1,8 +1,9 @@
 """The centers list: who the centers are. Every center and every client reads the same one.
 
-One line per center: `id host peer_port client_port`. Centers speak to each other on the peer
-port, servers and clients ask on the client port. `#` begins a comment; an IPv6 host stands in
-brackets. The order of the lines means nothing.
+One line per center: `id host peer_port client_port [public_key[,public_key]]`. Centers speak to
+each other on the peer port, servers and clients ask on the client port. With keys, which either
+every line has or none, centers speak only to those who hold the secrets of these keys. `#` begins
+a comment; an IPv6 host stands in brackets. The order of the lines means nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from pathlib import Path
 
 from libevrpc.errors import ConfigError
 
-__all__ = ["CenterLine", "CentersList", "default_path", "parse_centers_list", "read_centers_list"]
+__all__ = [
+    "KEY_SHAPE",
+    "CenterLine",
+    "CentersList",
+    "default_path",
+    "parse_centers_list",
+    "read_centers_list",
+]
 
 ID_MAX = 65535
 """Largest id of a center; the smallest is 1: in a status 0 means nobody."""
@@ -27,20 +35,28 @@ CENTERS_MAX = 15
 DEFAULT_PATHS = (Path("centers_list"), Path("/tmp/centers_list"))
 """Where the list is looked for when nobody says where it is, in this order."""
 
-LINE_SHAPE = "id host peer_port client_port"
+LINE_SHAPE = "id host peer_port client_port [public_key]"
+KEY_SHAPE = re.compile(r"[0-9a-f]{64}")
+KEYS_MAX = 2
+"""Keys of one center: while it changes from one to another both are listed."""
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 
 
 @dataclass(frozen=True, slots=True)
 class CenterLine:
-    """One center: its id, host (IPv6 without brackets) and two ports; `line` is for messages."""
+    """One center: its id, host (IPv6 without brackets), two ports and public keys in hexadecimal.
+
+    `line` is for messages. Its text, and so the list's digest, is without the keys: centers that
+    have heard of a new key elect together with those that have not.
+    """
 
     id: int
     host: str
     peer_port: int
     client_port: int
     line: int
+    keys: tuple[str, ...] = ()
 
     @property
     def peer_address(self) -> str:
@@ -68,10 +84,15 @@ class CentersList:
         """Return how many centers must agree."""
         return len(self.centers) // 2 + 1
 
+    @property
+    def keyed(self) -> bool:
+        """Tell whether the centers have keys: all of them, or none."""
+        return bool(self.centers[0].keys)
+
     def digest(self) -> str:
         """Return 32 hex digits, equal for lists that name the same centers.
 
-        Comments, spacing and the order of lines do not count. Centers with different digests
+        Comments, spacing, keys and the order of lines do not count. Centers with different digests
         do not elect each other.
         """
         text = "".join(f"{center}\n" for center in self.centers)
@@ -179,12 +200,23 @@ def parse_centers_list(text: str, path: str) -> CentersList:
         raise ConfigError(f"{path}: no center in it; a line reads: {LINE_SHAPE}")
     if len(centers) > CENTERS_MAX:
         raise ConfigError(f"{path}: {len(centers)} centers, at most {CENTERS_MAX} may be listed")
+    _require_keys_of_all(centers, path)
     return CentersList(path, tuple(sorted(centers, key=lambda center: center.id)))
+
+
+def _require_keys_of_all(centers: list[CenterLine], path: str) -> None:
+    keyed = next((center for center in centers if center.keys), None)
+    bare = next((center for center in centers if not center.keys), None)
+    if keyed is not None and bare is not None:
+        raise ConfigError(
+            f"{path}:{bare.line}: no public key, though line {keyed.line} has one;"
+            " every center needs one, or none has"
+        )
 
 
 def _parse_line(line: str, number: int) -> CenterLine:
     words = line.split()
-    if len(words) != 4:
+    if len(words) not in (4, 5):
         raise ConfigError(f"{len(words)} words in {line!r}; a line reads: {LINE_SHAPE}")
     center_id = _parse_number(words[0], "id", 1, ID_MAX)
     host = _parse_host(words[1])
@@ -192,7 +224,21 @@ def _parse_line(line: str, number: int) -> CenterLine:
     client_port = _parse_number(words[3], "client port", 1, 65535)
     if peer_port == client_port:
         raise ConfigError(f"peer port and client port are both {peer_port}; they must differ")
-    return CenterLine(center_id, host, peer_port, client_port, number)
+    keys = _parse_keys(words[4]) if len(words) == 5 else ()
+    return CenterLine(center_id, host, peer_port, client_port, number, keys)
+
+
+def _parse_keys(word: str) -> tuple[str, ...]:
+    keys = tuple(word.lower().split(","))
+    for key in keys:
+        if not KEY_SHAPE.fullmatch(key):
+            raise ConfigError(
+                f"public key {key!r}: must be 64 hexadecimal digits, as `libevrpc keygen center`"
+                " prints them"
+            )
+    if len(keys) > KEYS_MAX:
+        raise ConfigError(f"{len(keys)} public keys: at most the old and the new one")
+    return keys
 
 
 def _parse_number(word: str, what: str, low: int, high: int) -> int:
@@ -226,6 +272,8 @@ def _refuse_duplicate(center: CenterLine, earlier: list[CenterLine]) -> None:
     for other in earlier:
         if other.id == center.id:
             raise ConfigError(f"id {center.id} stands on line {other.line} already")
+        if not set(center.keys).isdisjoint(other.keys):
+            raise ConfigError(f"the public key stands on line {other.line} already")
         shared = ports & {other.peer_port, other.client_port} if other.host == center.host else ()
         for port in shared:
             raise ConfigError(

@@ -1,8 +1,9 @@
 """One running center: its parts, and the thread of its node.
 
 `center-main` owns the node and every ZeroMQ socket. `center-disk` writes what must be
-durable, `center-plan` makes the maps, `center-dial-N` try a server's port, `center-polls` answers long-polls; the loops of
-an `RpcServer` answer everything else from snapshots. They reach the node by its mailbox.
+durable, `center-plan` makes the maps, `center-dial-N` try a server's port, `center-polls`
+answers long-polls; the loops of an `RpcServer` answer everything else from snapshots. They
+reach the node by its mailbox.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import assert_never
 
-from center.bus import Bus
+from center.bus import Bus, public_key
 from center.centers_list import CentersList
 from center.core.assignment import AssignmentKind, WeightPolicy
 from center.core.events import (
@@ -44,6 +45,7 @@ from center.mailbox import Mailbox, Question
 from center.polls import LongPolls
 from center.service import CenterService, status_message
 from center.store import Store
+from center.trust import open_key_ring
 from libevrpc import Deferred, RpcServer
 from libevrpc.clock import boottime_s
 from libevrpc.core.clustermap import ClusterMap
@@ -117,6 +119,7 @@ class Runner:
         self._me = centers.center(center_id)
         self._list = centers
         self._settings = settings
+        self._ring = open_key_ring(centers, center_id, settings.key_file, public_key)
         self._addresses = {each.id: each.client_address for each in centers.centers}
         self._front = Front(self._addresses)
         self._stopping = False
@@ -281,6 +284,7 @@ class Runner:
             self._mailbox.fileno(),
             heartbeat_s=settings.heartbeat_s,
             patience_s=settings.lease_s,
+            ring=self._ring,
         )
         try:
             self._bound.set()

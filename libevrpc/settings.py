@@ -273,6 +273,9 @@ class CenterSettings(_Settings):
     assignment: str = _setting(
         "slots", "how virtual nodes get their servers", choices=("slots", "ring")
     )
+    key_file: str = _setting(
+        "", "secret key of this center, where the centers list has public ones; empty: none"
+    )
     list_generation: int = _count(1, "raised by one with each change of the centers list")
     threads: int = _count(2, "loop threads that serve clients", at_most=64)
     security: str = _security(

@@ -52,11 +52,14 @@ def test_digest_knows_centers_alone() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "list: no center in it; a line reads: id host peer_port client_port"),
-        ("# none\n", "list: no center in it; a line reads: id host peer_port client_port"),
+        ("", "list: no center in it; a line reads: id host peer_port client_port [public_key]"),
+        (
+            "# none\n",
+            "list: no center in it; a line reads: id host peer_port client_port [public_key]",
+        ),
         (
             "\n1 a 8898",
-            "list:2: 3 words in '1 a 8898'; a line reads: id host peer_port client_port",
+            "list:2: 3 words in '1 a 8898'; a line reads: id host peer_port client_port [public_key]",
         ),
         ("one a 1 2", "list:1: id 'one': must be a number from 1 to 65535"),
         ("-1 a 1 2", "list:1: id '-1': must be a number from 1 to 65535"),
