@@ -255,7 +255,10 @@ class RpcClient:
     # -- inside -------------------------------------------------------------------------
 
     def _object_spec(self, method: str, content_type: int) -> MethodSpec:
-        spec = self._methods.get((method, content_type))
+        try:
+            spec = self._methods.get((method, content_type))
+        except TypeError:  # cannot be hashed, so it is no text: what follows says so
+            spec = None
         if spec is None:
             spec = object_method(method, content_type)
             if len(self._methods) >= _METHODS_KEPT_MAX:

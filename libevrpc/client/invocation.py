@@ -11,6 +11,12 @@ from typing import NoReturn
 from libevrpc.channel.call import CallFailure, ClientCall
 from libevrpc.channel.channel import Channel
 from libevrpc.channel.connection import Connection
+from libevrpc.client.arguments import (
+    TIMEOUT_S_MAX,
+    check_controller,
+    key_bytes,
+    wrong_timeout,
+)
 from libevrpc.client.controller import ClientController
 from libevrpc.client.method import MethodSpec
 from libevrpc.client.router import Router
@@ -19,13 +25,10 @@ from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.hello import HELLO_FIELD, ONEWAY_FIELD
 from libevrpc.core.prpc import META_ROOM_BYTES, Reply
 from libevrpc.core.retry import GiveUp, Retry
-from libevrpc.errors import Errno, RpcError, StatusCode, UsageError
+from libevrpc.errors import Errno, RpcError, StatusCode
 from libevrpc.loop.eventloop import EventLoop
 
 __all__ = ["CallShape", "Hold", "Invocation", "Outcome"]
-
-TIMEOUT_S_MAX = 2_000_000.0
-"""Longest time-out of a call, 23 days: what the wire and the system's calls can count."""
 
 
 class CallShape:
@@ -101,7 +104,7 @@ class Invocation:
 
     Raises:
         RpcError: 1003, the request is too long to be sent; 1008, no time is left.
-        UsageError: the time-out is no number of seconds, or too long.
+        UsageError: time-out, key or controller are of a wrong type, or the time-out is too long.
     """
 
     # Defaults stand in the class: a call sets what differs, which is little for most.
@@ -130,12 +133,16 @@ class Invocation:
         self._shape = shape
         self._started_s = self._try_s = now_s = monotonic()
         self._timeout_s = timeout_s
-        self._deadline_s = now_s + timeout_s
+        try:
+            self._deadline_s = now_s + timeout_s
+        except TypeError:
+            raise wrong_timeout(timeout_s) from None
         self._idempotent = spec.idempotent if idempotent is None else idempotent
         if key is not None:
-            self._key = key.encode() if isinstance(key, str) else key
+            self._key = key_bytes(key)
         compress_type = shape.compress_type
         if controller is not None:
+            check_controller(controller)
             controller.reset()
             self._controller = controller
             compress_type = controller.compress_type or compress_type
@@ -153,7 +160,7 @@ class Invocation:
         if timeout_s <= 0.0:  # what was left of a deadline: nothing
             text = "the deadline had passed before the call was made"
             raise self._fail(RpcError.from_errno(Errno.TIMED_OUT, text))
-        raise UsageError(f"timeout_s={timeout_s}: a finite time up to {TIMEOUT_S_MAX:.0f} seconds")
+        raise wrong_timeout(timeout_s)
 
     # -- in the caller's thread ---------------------------------------------------------
 

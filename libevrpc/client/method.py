@@ -43,12 +43,14 @@ class MethodSpec:
         return f"{self.service}.{self.method}"
 
 
-def split_method(name: str) -> tuple[str, str]:
+def split_method(name: Any) -> tuple[str, str]:
     """Split ``pkg.Service/Method`` or ``pkg.Service.Method``.
 
     Raises:
         UsageError: there is no service or no method in it, or it is no text that can travel.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"method {name!r} is of type {type(name).__name__}: write it as text")
     try:
         name.encode()
     except UnicodeEncodeError:
