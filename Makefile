@@ -44,7 +44,7 @@ python:
 
 $(STAMP): setup.cfg pyproject.toml | python
 	@test -x $(BIN)/python || '$(PYTHON)' -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev,cli,crc]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,cli,crc,zk]'
 	@touch $@
 
 demo: $(STAMP)
