@@ -1,9 +1,10 @@
 """The durable state of one center: one small file, written whole or not at all.
 
-``evrpc-center`` + version (1 byte) + CRC-32 (4 bytes, big-endian) + msgpack array. A write
-goes to a second file, is fsynced, renamed over the first one, and the folder is fsynced:
-after any crash there is the old record or the new one. The folder is locked while a center
-runs, so two processes with one id do not share it.
+``evrpc-center`` + version (1 byte) + CRC-32 of version and what follows (4 bytes, big-endian) +
+msgpack array. In version 1 the checksum was of the array alone. A write goes to a second file,
+is fsynced, renamed over the first one, and the folder is fsynced: after any crash there is the
+old record or the new one. The folder is locked while a center runs, so two processes with one id
+do not share it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from libevrpc.errors import ConfigError
 __all__ = ["Loaded", "Store"]
 
 MAGIC = b"evrpc-center"
-FORMAT = 1
+FORMAT = 2
 """The version that is written; a newer one is refused, since reading half of it is no safety."""
+FORMAT_OF_BODY_SUM = 1
+"""The version whose checksum is of the body alone."""
 HEAD_BYTES = len(MAGIC) + 1 + 4
 RECORD_BYTES_MAX = 64 << 20
 """Largest file that is read."""
@@ -117,15 +120,18 @@ class Store:
         if len(content) < HEAD_BYTES or not content.startswith(MAGIC):
             return Loaded(None, f"{path}: no record of a center")
         version = content[len(MAGIC)]
+        body = content[HEAD_BYTES:]
+        if _sum_of(version, body) != content[len(MAGIC) + 1 : HEAD_BYTES]:
+            return Loaded(None, f"{path}: torn or altered (checksum)")
         if version > FORMAT:
             raise ConfigError(
                 f"{path}: written by a newer libevrpc (format {version}, this one reads "
                 f"{FORMAT}); update this center"
             )
-        body = content[HEAD_BYTES:]
-        if zlib.crc32(body) != int.from_bytes(content[len(MAGIC) + 1 : HEAD_BYTES], "big"):
-            return Loaded(None, f"{path}: torn or altered (checksum)")
-        center_id, record = _unpack(msgpack.unpackb(body))
+        try:
+            center_id, record = _unpack(msgpack.unpackb(body))
+        except (ValueError, TypeError) as exc:
+            return Loaded(None, f"{path}: no record of a center: {exc}")
         if center_id != self._center_id:
             raise ConfigError(
                 f"data folder {self._folder} belongs to center {center_id}, this is center "
@@ -140,7 +146,7 @@ class Store:
             OSError: it is not durable; the disk may hold the old record or this one.
         """
         body = msgpack.packb(_pack(self._center_id, record))
-        head = MAGIC + bytes([FORMAT]) + zlib.crc32(body).to_bytes(4, "big")
+        head = MAGIC + bytes([FORMAT]) + _sum_of(FORMAT, body)
         scratch = self._folder / SCRATCH_NAME
         fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -162,6 +168,12 @@ def _write_all(fd: int, content: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
+def _sum_of(version: int, body: bytes) -> bytes:
+    """Return the checksum of a record; every version after 1 has it over itself and the body."""
+    start = 0 if version == FORMAT_OF_BODY_SUM else zlib.crc32(bytes([version]))
+    return zlib.crc32(body, start).to_bytes(4, "big")
+
+
 def _pack(center_id: int, record: Record) -> list[Any]:
     kept = record.map
     packed = None if kept is None else [kept.epoch, kept.version, kept.parent, kept.payload]
@@ -177,12 +189,38 @@ def _pack(center_id: int, record: Record) -> list[Any]:
     ]
 
 
-def _unpack(packed: list[Any]) -> tuple[int, Record]:
-    """Rebuild the record; the checksum has shown that `_pack` made it."""
-    center_id, cluster_id, accepted_epoch, kept, committed, digest, generation, forgot = packed
-    stored = (
-        None if kept is None else MapRecord(kept[0], kept[1], (kept[2][0], kept[2][1]), kept[3])
+def _unpack(packed: object) -> tuple[int, Record]:
+    """Rebuild center and record, as `_pack` took them apart.
+
+    Raises:
+        ValueError: another program made this, though its checksum is right.
+    """
+    center_id, cluster_id, accepted_epoch, kept, committed, digest, generation, forgot = _shaped(
+        packed, (int, str, int, list | None, bool, str, int, bool)
     )
+    stored = None
+    if kept is not None:
+        epoch, version, parent, payload = _shaped(kept, (int, int, list, bytes))
+        parent_epoch, parent_version = _shaped(parent, (int, int))
+        stored = MapRecord(epoch, version, (parent_epoch, parent_version), payload)
     return center_id, Record(
         cluster_id, accepted_epoch, stored, committed, digest, generation, forgot
     )
+
+
+def _shaped(packed: object, kinds: tuple[Any, ...]) -> list[Any]:
+    """Return `packed` if it is a list of values of these kinds, in this order.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if (
+        not isinstance(packed, list)
+        or len(packed) != len(kinds)
+        or not all(
+            isinstance(value, kind) and isinstance(value, bool) is (kind is bool)
+            for value, kind in zip(packed, kinds, strict=True)
+        )
+    ):
+        raise ValueError("values of another shape")
+    return packed

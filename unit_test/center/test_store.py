@@ -93,7 +93,8 @@ def test_another_centers_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "record").write_bytes(b"evrpc-center\x02" + bytes(20))
+    checksum = zlib.crc32(b"\x03" + bytes(20)).to_bytes(4, "big")
+    (tmp_path / "record").write_bytes(b"evrpc-center\x03" + checksum + bytes(20))
     with Store(tmp_path, 1) as store, pytest.raises(ConfigError, match="newer libevrpc"):
         store.load()
 
@@ -115,7 +116,7 @@ def test_any_torn_or_flipped_byte_is_damage_and_never_a_record(tmp_path: Path) -
             loaded = store.load()
             assert loaded.record is None
             assert loaded.damaged
-        for place in range(13, len(whole)):
+        for place in range(12, len(whole)):  # from the version on
             flipped = bytearray(whole)
             flipped[place] ^= 1
             path.write_bytes(flipped)
@@ -145,6 +146,48 @@ def test_the_body_is_msgpack_behind_magic_version_and_checksum(tmp_path: Path) -
     with Store(tmp_path, 3) as store:
         store.write(Record())
     content = (tmp_path / "record").read_bytes()
-    assert content[:13] == b"evrpc-center\x01"
-    assert content[13:17] == zlib.crc32(content[17:]).to_bytes(4, "big")
+    assert content[:13] == b"evrpc-center\x02"
+    assert content[13:17] == zlib.crc32(content[12:13] + content[17:]).to_bytes(4, "big")
     assert msgpack.unpackb(content[17:]) == [3, "", 0, None, False, "", 0, False]
+
+
+def test_the_first_format_is_still_read(tmp_path: Path) -> None:
+    with Store(tmp_path, 1) as store:
+        store.write(RECORD)
+        path = tmp_path / "record"
+        body = path.read_bytes()[17:]
+        old = b"evrpc-center\x01" + zlib.crc32(body).to_bytes(4, "big") + body
+        path.write_bytes(old)
+        assert store.load() == Loaded(RECORD)
+        path.write_bytes(old[:12] + b"\x02" + old[13:])
+        assert "checksum" in store.load().damaged
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xc1",
+        *map(
+            msgpack.packb,
+            (
+                7,
+                [1, 2],
+                [1, "c", 0, None, False, "", 0],
+                [1, "c", True, None, False, "", 0, False],
+                [1, "c", 0, None, 0, "", 0, False],
+                [1, b"c", 0, None, False, "", 0, False],
+                [1, "c", 0, [1, 2], False, "", 0, False],
+                [1, "c", 0, [1, 2, [0], b""], False, "", 0, False],
+                [1, "c", 0, [1, 2, [0, 0], "map"], False, "", 0, False],
+            ),
+        ),
+    ],
+)
+def test_a_record_of_another_shape_is_damage(tmp_path: Path, body: bytes) -> None:
+    checksum = zlib.crc32(b"\x02" + body).to_bytes(4, "big")
+    (tmp_path / "record").write_bytes(b"evrpc-center\x02" + checksum + body)
+    with Store(tmp_path, 1) as store:
+        loaded = store.load()
+    assert loaded.record is None
+    assert "no record of a center" in loaded.damaged
