@@ -113,6 +113,9 @@ def parse_endpoint(text: str, *, listening: bool = False) -> Endpoint:
         raise ConfigError(f"address {text!r} contains blanks or control characters")
     if text.startswith(UNIX_PREFIX):
         return _parse_unix(text)
+    meant = _path_meant(text)
+    if meant:
+        raise ConfigError(f"address {text!r}: a unix socket is written {meant}")
     if "://" in text:
         raise ConfigError(f"address {text!r} has a scheme; write {_EXAMPLES}")
     if text.startswith("["):
@@ -122,8 +125,23 @@ def parse_endpoint(text: str, *, listening: bool = False) -> Endpoint:
     return Endpoint(host, _parse_port(text, port_text, listening))
 
 
+def _path_meant(text: str) -> str:
+    """Return how an address that means a path is written right; empty: it means none."""
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme.lower() == "unix":
+        path = rest.lstrip("/") if rest.startswith("/") else ""
+    elif text.startswith(("/", "./", "../", "~/")):
+        path = text.lstrip("/") if text.startswith("/") else ""
+    else:
+        return ""
+    return f"{UNIX_PREFIX}/{path or 'run/x.sock, with its absolute path'}"
+
+
 def _parse_unix(text: str) -> Endpoint:
     path = text[len(UNIX_PREFIX) :]
+    if path and not path.startswith(("/", ".", "~")):
+        hint = f"address {text!r} needs an absolute file path: did you mean {UNIX_PREFIX}/{path}?"
+        raise ConfigError(hint)
     if not path.startswith("/") or path.endswith("/"):
         raise ConfigError(f"address {text!r} needs an absolute file path: unix:///run/x.sock")
     path_bytes = len(path.encode())
@@ -147,11 +165,18 @@ def _split_bracketed(text: str) -> tuple[str, str]:
 
 
 def _split_plain(text: str) -> tuple[str, str]:
+    if any(letter.isspace() for letter in text):
+        raise ConfigError(f"address {text!r} contains blanks")
+    name, colon, rest = text.partition(":")
+    if colon and "/" in rest:
+        port_text, _, path = rest.partition("/")
+        raise ConfigError(f"address {text!r}: {'/' + path!r} is too much; write {name}:{port_text}")
     if text.count(":") > 1:
         raise ConfigError(f"address {text!r}: write an IPv6 address in brackets: [v6]:port")
     name, colon, port_text = text.partition(":")
     if not colon:
-        raise ConfigError(f"address {text!r} has no port; write {text}:port")
+        right = f"{name}:port" if _HOST_NAME.fullmatch(name.lower()) else _EXAMPLES
+        raise ConfigError(f"address {text!r} has no port; write {right}")
     if not name:
         raise ConfigError(f"address {text!r} has no host; write 127.0.0.1:port or 0.0.0.0:port")
     host = name.lower()

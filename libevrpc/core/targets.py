@@ -21,6 +21,8 @@ DIRECT = "direct"
 """Scheme of a target that is one address."""
 TARGET_ENDPOINTS_MAX = 10_000
 """Most addresses in one target; longer lists belong into a registry."""
+_TRANSPORTS = ("tcp", "http", "grpc", "rpc", "brpc", "prpc")
+"""What people put before an address that needs nothing before it."""
 
 _SERVICE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
@@ -64,6 +66,8 @@ def parse_target(text: str, parsers: Mapping[str, TargetParser] | None = None) -
     """
     known = TARGET_PARSERS if parsers is None else parsers
     scheme, mark, rest = text.partition("://")
+    if not mark and (meant := _list_meant(text, known)):
+        raise ConfigError(f"target {text!r}: did you mean {meant}?")
     if not mark or text.startswith(UNIX_PREFIX):
         return Target(DIRECT, (parse_endpoint(text),), "", _NO_QUERY, text)
     parser = known.get(scheme)
@@ -72,10 +76,30 @@ def parse_target(text: str, parsers: Mapping[str, TargetParser] | None = None) -
     return parser(text, rest)
 
 
+def _list_meant(text: str, known: Mapping[str, TargetParser]) -> str:
+    """Return how a target with half a scheme, or a list without one, is written right."""
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme.lower() in known and ":" in rest:
+        return f"{scheme.lower()}://{rest.lstrip('/')}"
+    parts = [part.strip() for part in text.split(",")]
+    return f"list://{','.join(parts)}" if len(parts) > 1 and all(map(_is_address, parts)) else ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_endpoint(text)
+    except ConfigError:
+        return False
+    return True
+
+
 def _unknown_scheme(text: str, scheme: str, known: Mapping[str, TargetParser]) -> str:
     names = sorted({*known, "unix"})
-    near = difflib.get_close_matches(scheme, names, n=1)
-    hint = f" (did you mean {near[0]}://?)" if near else ""
+    near = difflib.get_close_matches(scheme.lower(), names, n=1)
+    rest = text.partition("://")[2]
+    plain = scheme.lower() in _TRANSPORTS and _is_address(rest)
+    meant = f"{near[0]}://" if near else rest if plain else ""
+    hint = f" (did you mean {meant}?)" if meant else ""
     spelled = ", ".join(f"{name}://" for name in names)
     return f"target {text!r}: unknown scheme {scheme!r}{hint}; write host:port, {spelled}"
 
@@ -113,6 +137,8 @@ def _parse_weighted(text: str, item: str) -> Endpoint:
         if not semicolon:
             return endpoint
         key, _, value = option.partition("=")
+        if _is_address(option):
+            raise ConfigError(f"addresses are separated by commas; write {address},{option}")
         if key != "weight":
             raise ConfigError(f"{key!r} is not an option of an address; write ;weight=2.5")
         return replace(endpoint, weight=_parse_weight(value))
