@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 from libevrpc import RpcClient, RpcError
+from libevrpc.core.clustermap import ClusterMap
 from libevrpc.gen import center_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,16 +87,16 @@ class Cluster:
     def log(self, center: int) -> str:
         return (self._folder / f"log-{center}").read_text()
 
+    def pull(self, center: int) -> bytes:
+        """Return the map that the center serves now, empty without one."""
+        response = self._client(center).stub(CENTER).Pull(center_pb2.PullRequest(), timeout_s=1.0)
+        encoded: bytes = response.map
+        return encoded
+
     def pull_epoch(self, center: int) -> int:
         """Return the epoch of the map that the center serves now, 0 without one."""
-        stub = self._client(center).stub(CENTER)
-        request = center_pb2.PullRequest()
-        response = stub.Pull(request, timeout_s=1.0)
-        if not response.map:
-            return 0
-        from libevrpc.core.clustermap import ClusterMap
-
-        return ClusterMap.decode(response.map).epoch
+        encoded = self.pull(center)
+        return ClusterMap.decode(encoded).epoch if encoded else 0
 
     def status(self, center: int) -> center_pb2.StatusResponse:
         response: center_pb2.StatusResponse = (
