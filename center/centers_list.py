@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from libevrpc.core.endpoints import is_host_name
 from libevrpc.errors import ConfigError
 
 __all__ = [
@@ -39,8 +40,6 @@ LINE_SHAPE = "id host peer_port client_port [public_key]"
 KEY_SHAPE = re.compile(r"[0-9a-f]{64}")
 KEYS_MAX = 2
 """Keys of one center: while it changes from one to another both are listed."""
-
-_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +252,7 @@ def _parse_host(word: str) -> str:
     try:
         address = ipaddress.ip_address(bare)
     except ValueError:
-        if bracketed or not _HOST_NAME.fullmatch(word):
+        if bracketed or not is_host_name(word):
             raise ConfigError(
                 f"host {word!r}: must be a host name, an IPv4 address or an [IPv6 address]"
             ) from None

@@ -120,7 +120,7 @@ def is_local(host: str) -> bool:
     """True if `host` is an address of this machine, or a name of one."""
     try:
         found = {each[4][0] for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # UnicodeError: no name that DNS could have
         return False
     import psutil
 

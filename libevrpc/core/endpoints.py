@@ -16,7 +16,7 @@ from libevrpc.errors import ConfigError
 if TYPE_CHECKING:
     from libevrpc.core.slots import SlotTable
 
-__all__ = ["Endpoint", "EndpointSet", "format_address", "parse_endpoint"]
+__all__ = ["Endpoint", "EndpointSet", "format_address", "is_host_name", "parse_endpoint"]
 
 PORT_MAX = 65535
 HOST_CHARS_MAX = 253
@@ -37,6 +37,19 @@ def format_address(host: str, port: int, path: str = "") -> str:
     if path:
         return UNIX_PREFIX + path
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_host_name(text: str) -> bool:
+    """Tell whether `text` is a host name: labels of up to 63 characters, dots between. Any thread.
+
+    What is made of digits and dots alone is an address, or none.
+    """
+    name = text.lower()
+    return (
+        len(name) <= HOST_CHARS_MAX
+        and _HOST_NAME.fullmatch(name) is not None
+        and not _DIGITS_AND_DOTS.fullmatch(name)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +198,7 @@ def _split_plain(text: str) -> tuple[str, str]:
             return str(ipaddress.IPv4Address(host)), port_text
         except ValueError:
             raise ConfigError(f"address {text!r}: {name!r} is not an IPv4 address") from None
-    if len(host) > HOST_CHARS_MAX or not _HOST_NAME.fullmatch(host):
+    if not is_host_name(host):
         raise ConfigError(f"address {text!r}: {name!r} is not a host name")
     return host, port_text
 

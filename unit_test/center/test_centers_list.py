@@ -59,7 +59,8 @@ def test_digest_knows_centers_alone() -> None:
         ),
         (
             "\n1 a 8898",
-            "list:2: 3 words in '1 a 8898'; a line reads: id host peer_port client_port [public_key]",
+            "list:2: 3 words in '1 a 8898'; a line reads:"
+            " id host peer_port client_port [public_key]",
         ),
         ("one a 1 2", "list:1: id 'one': must be a number from 1 to 65535"),
         ("-1 a 1 2", "list:1: id '-1': must be a number from 1 to 65535"),
@@ -84,6 +85,21 @@ def test_digest_knows_centers_alone() -> None:
         (
             "1 a:8898 1 2",
             "list:1: host 'a:8898': must be a host name, an IPv4 address or an [IPv6 address]",
+        ),
+        *(
+            (
+                f"1 a 1 2\n2 {host} 1 2",
+                f"list:2: host '{host}': must be a host name, an IPv4 address or an [IPv6 address]",
+            )
+            for host in (
+                "a..b",
+                f"{'h' * 64}.example",
+                ".a",
+                "a-.b",
+                f"{'h.' * 127}h",
+                "1.2.3",
+                "1.2.3.256",
+            )
         ),
     ],
 )

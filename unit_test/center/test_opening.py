@@ -71,6 +71,8 @@ def test_a_host_is_local_by_address_or_name() -> None:
     assert is_local("localhost")
     assert not is_local("192.0.2.7")
     assert not is_local("no-such-host.invalid")
+    assert not is_local("a..b")
+    assert not is_local("h" * 64)
 
 
 def test_loopback_is_told_from_the_rest() -> None:
