@@ -93,6 +93,7 @@ class Waiting:
     def __init__(self, addresses: list[str]) -> None:
         self._clients = [RpcClient(address, timeout_s=30.0) for address in addresses]
         self._pulls = [client.stub(CENTER).Pull for client in self._clients]
+        self._closed = False
         self._stamps: list[tuple[str, int, int]] = [("", 0, 0)] * len(addresses)
 
     def until_told(self, act: Callable[[], object], address: str) -> tuple[float, list[float]]:
@@ -111,7 +112,7 @@ class Waiting:
                 wait_ms=wait_ms,
             )
             self._pulls[client].future(request).add_done_callback(
-                lambda future: take(client, future.result(), wait_ms)
+                lambda future: None if self._closed else take(client, future.result(), wait_ms)
             )
 
         def take(client: int, response: Any, wait_ms: int) -> None:
@@ -146,13 +147,18 @@ class Waiting:
         return acted_s, sorted(moments)
 
     def close(self) -> None:
+        self._closed = True
         for client in self._clients:
             client.close()
 
 
 def _report(number: int) -> center_pb2.ReportRequest:
+    """Make the report of another process at that address."""
     report = center_pb2.ReportRequest(
-        address=f"127.0.0.1:{FIRST_PORT + number}", services=[SERVICE], session="1", load=0.5
+        address=f"127.0.0.1:{FIRST_PORT + number}",
+        services=[SERVICE],
+        session=str(time.monotonic_ns()),
+        load=0.5,
     )
     report.tags.append("x" * (REPORT_BYTES - len(report.SerializeToString()) - 2))
     return report
