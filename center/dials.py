@@ -1,8 +1,13 @@
-"""Dials: is anybody listening where a server said it listens?"""
+"""Dials: is anybody listening where a server said it listens?
+
+Only the host that a report came from is dialled. Else whoever may report could have a center
+knock at any port of any machine that it reaches, and learn from the map what was found there.
+"""
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable
@@ -13,7 +18,7 @@ from center.core.events import DialOutcome, DialResult
 from libevrpc.core.endpoints import Endpoint, parse_endpoint
 from libevrpc.errors import ConfigError
 
-__all__ = ["Dials", "dial"]
+__all__ = ["Dials", "dial", "same_host"]
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +30,8 @@ HOLD_S = 0.1
 connection outlives this."""
 TRIES_MAX = 3
 """Dials until a port that hangs up at once counts as alive."""
+REPORTERS_MAX = 10_000
+"""Addresses whose reporter is remembered, in each of two generations."""
 _REFUSED = (errno.ECONNREFUSED, errno.ENOENT)
 
 
@@ -38,9 +45,19 @@ class Dials:
     def __init__(self, on_result: Callable[[DialResult], object]) -> None:
         self._on_result = on_result
         self._pool = ThreadPoolExecutor(DIAL_THREADS_MAX, thread_name_prefix="center-dial")
+        self._reporters: dict[str, str] = {}
+        self._older: dict[str, str] = {}
+
+    def reported(self, address: str, peer: str) -> None:
+        """Note which connection, from host:port `peer`, reported `address` last."""
+        reporters = self._reporters
+        if address not in reporters and len(reporters) >= REPORTERS_MAX:
+            self._older, self._reporters = reporters, {}
+            reporters = self._reporters
+        reporters[address] = peer
 
     def dial(self, address: str) -> None:
-        """Dial once, soon."""
+        """Dial once, soon; where that is not allowed the outcome is that of no answer."""
         self._pool.submit(self._dial, address)
 
     def close(self) -> None:
@@ -48,8 +65,9 @@ class Dials:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _dial(self, address: str) -> None:
+        peer = self._reporters.get(address) or self._older.get(address, "")
         try:
-            outcome = dial(parse_endpoint(address))
+            outcome = dial(parse_endpoint(address), peer.rpartition(":")[0].strip("[]"))
         except ConfigError as exc:
             log.warning("cannot dial %s: %s", address, exc)
             outcome = DialOutcome.TIMEOUT
@@ -57,16 +75,42 @@ class Dials:
         self._on_result(DialResult(address, outcome))
 
 
-def dial(endpoint: Endpoint) -> DialOutcome:
-    """Try a port; only a refusal is proof. Blocks for less than a second, names for longer."""
-    if endpoint.path:
-        return _insist(socket.AF_UNIX, endpoint.path)
+def dial(endpoint: Endpoint, reporter: str) -> DialOutcome:
+    """Try a port; only a refusal is proof. Blocks for less than a second, names for longer.
+
+    Args:
+        endpoint: where a server said it listens.
+        reporter: the host that said so; no other one is dialled.
+    """
+    if endpoint.path:  # a name in our own file system
+        local = same_host(reporter, "127.0.0.1")
+        return _insist(socket.AF_UNIX, endpoint.path) if local else DialOutcome.TIMEOUT
     try:
         found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except OSError:
         return DialOutcome.TIMEOUT
-    outcomes = {_insist(family, address) for family, _, _, _, address in found[:2]}
+    own = [each for each in found if same_host(str(each[4][0]), reporter)]
+    outcomes = {_insist(family, address) for family, _, _, _, address in own[:2]}
     return outcomes.pop() if len(outcomes) == 1 else DialOutcome.TIMEOUT
+
+
+def same_host(one: str, other: str) -> bool:
+    """Tell whether two IP addresses are one host's: equal, or both loopback.
+
+    An IPv4 address may be spelled as IPv6 has it. A name, and nothing, is no host's.
+    """
+    first, second = _plain(one), _plain(other)
+    if first is None or second is None or first.is_unspecified:
+        return False
+    return first == second or (first.is_loopback and second.is_loopback)
+
+
+def _plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _insist(family: socket.AddressFamily, address: Any) -> DialOutcome:

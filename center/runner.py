@@ -205,6 +205,10 @@ class Runner:
         """Hand an event of a server to the node; False if too many wait."""
         return self._mailbox.offer(event)
 
+    def reported(self, address: str, peer: str) -> None:
+        """Note that the connection from `peer` reported `address`."""
+        self._dials.reported(address, peer)
+
     def ask_status(self, deferred: Deferred) -> bool:
         """Answer `deferred` with the node's status; False if too many wait."""
 

@@ -36,6 +36,9 @@ class Desk(Protocol):
     def submit(self, event: Event) -> bool:
         """Hand an event of a server to the node; False if too many wait. Any thread."""
 
+    def reported(self, address: str, peer: str) -> None:
+        """Note that the connection from `peer` reported `address`. Any thread."""
+
     def ask_status(self, deferred: Deferred) -> bool:
         """Answer `deferred` with the node's status; False if too many wait. Any thread."""
 
@@ -88,10 +91,14 @@ class CenterService:
         if flaw:
             raise RpcError(StatusCode.INVALID_ARGUMENT, flaw)
         self._hand_over(ServerReport(report))
-        address = report.address
-        controller.on_disconnect(
-            address, lambda: self._desk.submit(ServerConnectionClosed(address))
-        )
+        address, peer = report.address, controller.peer
+        self._desk.reported(address, peer)
+
+        def closed() -> None:
+            self._desk.reported(address, peer)  # whoever reported it since: this one is meant
+            self._desk.submit(ServerConnectionClosed(address))
+
+        controller.on_disconnect(address, closed)
         return center_pb2.ReportResponse(
             centers=front.centers, places=front.places(report.address), epoch=front.stamp[0]
         )

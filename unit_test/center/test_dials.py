@@ -17,22 +17,23 @@ from libevrpc.core.endpoints import Endpoint, parse_endpoint
 from unit_test.fix_net import free_port
 
 pytestmark = pytest.mark.live
+HERE = "127.0.0.1"
 
 
 def test_a_port_that_listens_is_alive() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert dial(Endpoint("127.0.0.1", server.getsockname()[1])) is DialOutcome.ACCEPTED
+        assert dial(Endpoint(HERE, server.getsockname()[1]), HERE) is DialOutcome.ACCEPTED
 
 
 def test_a_port_where_nobody_listens_refuses() -> None:
-    assert dial(Endpoint("127.0.0.1", free_port())) is DialOutcome.REFUSED
+    assert dial(Endpoint(HERE, free_port()), HERE) is DialOutcome.REFUSED
 
 
 def test_a_name_is_alive_if_one_of_its_addresses_is() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         endpoint = Endpoint("localhost", server.getsockname()[1])
-        assert dial(endpoint) is not DialOutcome.REFUSED
-    assert dial(Endpoint("no-such-host.invalid", 1)) is DialOutcome.TIMEOUT
+        assert dial(endpoint, HERE) is not DialOutcome.REFUSED
+    assert dial(Endpoint("no-such-host.invalid", 1), HERE) is DialOutcome.TIMEOUT
 
 
 def test_a_unix_socket_refuses_once_its_file_is_gone(tmp_path: Path) -> None:
@@ -40,10 +41,10 @@ def test_a_unix_socket_refuses_once_its_file_is_gone(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
-        assert dial(parse_endpoint(f"unix://{path}")) is DialOutcome.ACCEPTED
-    assert dial(parse_endpoint(f"unix://{path}")) is DialOutcome.REFUSED
+        assert dial(parse_endpoint(f"unix://{path}"), HERE) is DialOutcome.ACCEPTED
+    assert dial(parse_endpoint(f"unix://{path}"), HERE) is DialOutcome.REFUSED
     path.unlink()
-    assert dial(parse_endpoint(f"unix://{path}")) is DialOutcome.REFUSED
+    assert dial(parse_endpoint(f"unix://{path}"), HERE) is DialOutcome.REFUSED
 
 
 class HangingUp:
@@ -83,13 +84,13 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_port_that_hangs_up_and_then_refuses_is_dead() -> None:
     """So does a killed process whose listening socket closes after its connections."""
     with HangingUp(1) as dying:
-        assert dial(dying.endpoint) is DialOutcome.REFUSED
+        assert dial(dying.endpoint, HERE) is DialOutcome.REFUSED
 
 
 @pytest.mark.usefixtures("patient")
 def test_a_port_that_always_hangs_up_is_alive() -> None:
     with HangingUp(dials.TRIES_MAX) as busy:
-        assert dial(busy.endpoint) is DialOutcome.ACCEPTED
+        assert dial(busy.endpoint, HERE) is DialOutcome.ACCEPTED
 
 
 def test_a_port_that_does_not_answer_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_a_port_that_does_not_answer_proves_nothing(monkeypatch: pytest.MonkeyPa
             for each in held:
                 each.setblocking(False)
                 each.connect_ex(address)
-            assert dial(Endpoint("127.0.0.1", address[1])) is DialOutcome.TIMEOUT
+            assert dial(Endpoint(HERE, address[1]), HERE) is DialOutcome.TIMEOUT
         finally:
             for each in held:
                 each.close()
@@ -112,6 +113,7 @@ def test_results_come_back_for_whatever_was_asked() -> None:
     dialler = Dials(results.put)
     dead = f"127.0.0.1:{free_port()}"
     try:
+        dialler.reported(dead, f"{HERE}:1")
         dialler.dial(dead)
         dialler.dial("nonsense")
         got = {results.get(timeout=5.0) for _ in range(2)}
