@@ -12,16 +12,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from compare.center_subject import CenterSubject
+from compare.centers import CenterCluster
 from compare.node import ServiceError
 from compare.report import figures_json, table
 from compare.subject import Subject
 from compare.trials import Figures, Scale, run_trial
 
 QUICK = Scale(pairs=2, registrations=200, updates=400)
+
+
+def _centers(scratch: Path) -> Callable[[Path], Subject]:
+    compiled = scratch / "compiled"
+    with CenterCluster(scratch, 1, compiled):
+        pass  # it has compiled what the measured ones run
+    return lambda folder: CenterSubject(folder, compiled)
 
 
 def _zookeeper(profile: str, owner_timeout_s: float) -> Callable[[Path], Subject]:
@@ -42,12 +51,12 @@ def _etcd(profile: str, owner_timeout_s: float) -> Callable[[Path], Subject]:
     return lambda folder: EtcdSubject(folder, chosen, owner_timeout_s)
 
 
-SYSTEMS: dict[str, Callable[[], Callable[[Path], Subject]]] = {
-    "centers": lambda: CenterSubject,
-    "etcd": lambda: _etcd("default", 5.0),
-    "etcd-fast": lambda: _etcd("fast", 1.0),
-    "zookeeper": lambda: _zookeeper("default", 4.0),
-    "zookeeper-fast": lambda: _zookeeper("fast", 0.5),
+SYSTEMS: dict[str, Callable[[Path], Callable[[Path], Subject]]] = {
+    "centers": _centers,
+    "etcd": lambda _: _etcd("default", 5.0),
+    "etcd-fast": lambda _: _etcd("fast", 1.0),
+    "zookeeper": lambda _: _zookeeper("default", 4.0),
+    "zookeeper-fast": lambda _: _zookeeper("fast", 0.5),
 }
 """By name; how long an owner may be silent is the least that the profile allows, and 5 s for
 etcd's default, where 2 s would be granted."""
@@ -59,13 +68,13 @@ def require(lacking: str) -> None:
         sys.exit(f"not installed: {lacking}; `make services` brings it")
 
 
-def chosen_systems(names: str) -> dict[str, Callable[[Path], Subject]]:
+def chosen_systems(names: str, scratch: Path) -> dict[str, Callable[[Path], Subject]]:
     """Return what makes a subject, by name; ends the program on an unknown name."""
     wanted = names.split(",") if names else list(SYSTEMS)
     for name in wanted:
         if name not in SYSTEMS:
             sys.exit(f"no such system: {name!r}; there are {', '.join(SYSTEMS)}")
-    return {name: SYSTEMS[name]() for name in wanted}
+    return {name: SYSTEMS[name](scratch) for name in wanted}
 
 
 def main() -> int:
@@ -76,19 +85,28 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a tenth of the load")
     parser.add_argument("--json", action="store_true", help="one JSON line")
     given = parser.parse_args()
-    systems = chosen_systems(given.systems)
+    with tempfile.TemporaryDirectory(prefix="libevrpc-compare-") as scratch:
+        systems = chosen_systems(given.systems, Path(scratch))
+        figures, failed = measure(systems, given.trials, QUICK if given.quick else Scale())
+    print(json.dumps(figures_json(figures)) if given.json else table(figures))
+    return 1 if failed else 0
+
+
+def measure(
+    systems: dict[str, Callable[[Path], Subject]], trials: int, scale: Scale
+) -> tuple[dict[str, Figures], bool]:
+    """Run the trials, the systems in turn; returns the figures, and whether a trial failed."""
     figures = {name: Figures() for name in systems}
     failed = False
-    for number in range(1, given.trials + 1):
+    for number in range(1, trials + 1):
         for name, make in systems.items():
-            print(f"trial {number} of {given.trials}: {name}", file=sys.stderr, flush=True)
+            print(f"trial {number} of {trials}: {name}", file=sys.stderr, flush=True)
             try:
-                run_trial(make, figures[name], QUICK if given.quick else Scale())
+                run_trial(make, figures[name], scale)
             except ServiceError as error:
                 failed = True
                 print(f"{name}: {error}", file=sys.stderr)
-    print(json.dumps(figures_json(figures)) if given.json else table(figures))
-    return 1 if failed else 0
+    return figures, failed
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ FIRST_PORT = 33000
 """Names are addresses of loopback where nobody listens: above this systems give out ports of
 outgoing connections only."""
 AGAIN_S = 0.01
-PAUSE_S = 0.002
+PAUSE_S = 0.005
 POLL_MS = 1000
 CALL_S = 5.0
 COMMIT_S = 30.0
@@ -67,12 +67,12 @@ class MapFollower:
 
 
 class CenterSubject(Subject):
-    """See `Subject`. The timing is what we ship."""
+    """See `Subject`. The timing is what we ship. `compiled`: see `CenterCluster`."""
 
     owner_timeout_s = 3.0
 
-    def __init__(self, folder: Path) -> None:
-        self.cluster: CenterCluster = CenterCluster(folder, 3)
+    def __init__(self, folder: Path, compiled: Path) -> None:
+        self.cluster: CenterCluster = CenterCluster(folder, 3, compiled)
         self._folder = folder
         self._clients: dict[int, RpcClient] = {}
         self._followers: list[MapFollower] = []

@@ -23,11 +23,18 @@ def client_of(address: str) -> RpcClient:
 
 
 class CenterCluster(Cluster):
-    """A cluster. See `Cluster`."""
+    """A cluster. See `Cluster`.
+
+    Args:
+        folder, size: see `Cluster`.
+        compiled: where Python keeps compiled files. Centers start as they are installed,
+            compiled once, whatever this environment says of compiled files.
+    """
 
     kind = "center"
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path, size: int, compiled: Path) -> None:
+        self._compiled = compiled
         super().__init__(folder, size, ports_each=2)
         (folder / "centers_list").write_text(
             "".join(f"{i} 127.0.0.1 {peer} {client}\n" for i, (peer, client) in self.ports.items())
@@ -40,7 +47,13 @@ class CenterCluster(Cluster):
             *("--centers-list", str(self.folder / "centers_list")),
             *("--data-dir", str(self.folder / f"center-data-{node}")),
         ]
-        return words, {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.folder / "state")}
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(self._compiled),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+        }
+        return words, environment
 
     def leader_seen_by(self, node: int) -> int | None:
         """See `Cluster.leader_seen_by`."""

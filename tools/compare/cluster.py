@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -71,6 +72,14 @@ class Cluster(ABC):
     def address(self, node: int) -> str:
         """Return where clients reach the node."""
         return f"127.0.0.1:{self.ports[node][-1]}"
+
+    def listening(self) -> int:
+        """Return how many nodes accept connections of clients. Cheap: no client tries in vain."""
+        count = 0
+        for each in self.ids:
+            with socket.socket() as sock:
+                count += sock.connect_ex(("127.0.0.1", self.ports[each][-1])) == 0
+        return count
 
     def running(self) -> list[int]:
         """Return the nodes that can answer."""

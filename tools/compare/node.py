@@ -141,6 +141,11 @@ class Node:
         """Return its resident memory."""
         return int(psutil.Process(self.pid).memory_info().rss)
 
+    def processor_s(self) -> float:
+        """Return the processor time it has used, in user and kernel mode."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
     def log_tail(self) -> str:
         """Return the last lines of its log, under its name."""
         lines: Iterable[str] = ()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compare.cluster import wait_until
 from compare.node import Node, ServiceError
 from compare.subject import Subject
 
@@ -35,7 +36,9 @@ ROWS = {
     "owner_killed_ms": "owner SIGKILL -> watcher told, ms",
     "owner_frozen_ms": "owner SIGSTOP -> watcher told, ms",
     "registrations_per_s": "registrations of 200 B, 500 at once, committed, /s",
+    "registrations_cpu_us": "... processor time of all three nodes for each, us",
     "updates_per_s": "load reports of 200 B, 500 at once, taken, /s",
+    "updates_cpu_us": "... processor time of all three nodes for each, us",
     "memory_idle_mib": "resident memory of a node, idle, MiB",
     "memory_loaded_mib": "resident memory of a node, after the load, MiB",
 }
@@ -117,6 +120,8 @@ class Trial:
         with self._latencies() as add:
             since_s = time.monotonic()
             self._cluster.start()
+            quorum = len(self._cluster.ids) // 2 + 1
+            wait_until(lambda: self._cluster.listening() >= quorum, self._cluster.logs, FAULT_S)
             self._subject.connect(self._cluster.ids)
             wrote = self._subject.first_write(self._cluster.ids, FAULT_S)
             add("start_ms", wrote.visible_s - since_s)
@@ -200,10 +205,18 @@ class Trial:
         subject = self._subject
         subject.connect([leader])
         subject.await_connected()
-        count = self._scale.registrations
-        self._figures.add("registrations_per_s", count / subject.register_many(leader, count))
-        count = self._scale.updates
-        self._figures.add("updates_per_s", count / subject.update_many(leader, count))
+        self._rate("registrations", subject.register_many, leader, self._scale.registrations)
+        self._rate("updates", subject.update_many, leader, self._scale.updates)
+
+    def _rate(self, row: str, run: Callable[[int, int], float], leader: int, count: int) -> None:
+        """Measure requests per second, and what one costs all nodes together."""
+        before_s = self._processor_s()
+        self._figures.add(f"{row}_per_s", count / run(leader, count))
+        used_s = self._processor_s() - before_s
+        self._figures.add(f"{row}_cpu_us", used_s / count * 1e6)
+
+    def _processor_s(self) -> float:
+        return sum(node.processor_s() for node in self._cluster.nodes.values())
 
     @contextmanager
     def _latencies(self) -> Iterator[Callable[[str, float], None]]:

@@ -27,7 +27,7 @@ VALUE = b"x" * VALUE_BYTES
 RECONNECT = {"max_tries": -1, "delay": 0.005, "backoff": 1, "max_jitter": 0.0, "max_delay": 0.01}
 """As eager as our own client in these measurements."""
 CALL_S = 30.0
-PAUSE_S = 0.002
+PAUSE_S = 0.005
 SESSION_TICKS_MAX = 20
 
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)  # it logs each refused connection
