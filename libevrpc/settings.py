@@ -32,6 +32,12 @@ BODY_BYTES_LEAST = 8 * KIB
 SPAN_MAX_S = 7 * 86400.0
 """No span of time may be set above this."""
 
+CENTER_SPAN_MAX_S = 3600.0
+"""No span of a center may be set above this."""
+
+VOTE_RETRY_MIN_S = 0.1
+"""A center sends its vote again after this at the earliest."""
+
 BALANCER_NAMES = ("p2c", "round_robin", "random", "weighted", "vnode")
 """The balancers that have a name; a program may give the class of another as argument."""
 
@@ -75,6 +81,10 @@ def _count(default: int, about: str, at_least: int = 1, at_most: int = 1_000_000
 
 def _span(default: float, about: str, at_least: float = 0.001) -> Any:
     return _setting(default, about, at_least, SPAN_MAX_S)
+
+
+def _center_span(default: float, about: str, at_least: float = 0.001) -> Any:
+    return _setting(default, about, at_least, CENTER_SPAN_MAX_S)
 
 
 def _size(default: int, about: str, at_least: int = KIB) -> Any:
@@ -257,19 +267,21 @@ class CenterSettings(_Settings):
     peer_bind: str = _setting("", "host to hear other centers on; empty: as in the centers list")
     client_bind: str = _setting("", "host to serve clients on; empty: as in the centers list")
     data_dir: str = _setting("", "durable state; empty: the user's state folder")
-    heartbeat_s: float = _span(0.1, "how often the leader speaks to its followers")
-    lease_s: float = _span(0.3, "a leader not heard by a quorum for this long steps down")
-    patience_s: float = _span(0.5, "a follower that hears no leader for this long elects")
-    finalize_wait_s: float = _span(0.05, "how long a won vote waits for a better one", 0.0)
-    vote_retry_max_s: float = _span(1.6, "longest wait before a vote is sent again")
-    publish_batch_s: float = _span(0.02, "registrations within this time share one map", 0.0)
-    report_s: float = _span(1.0, "how often servers report", 0.1)
-    expiry_s: float = _span(3.0, "a server that does not report for this long is dropped")
-    slow_start_s: float = _span(30.0, "a new server's weight grows over this time", 0.0)
+    heartbeat_s: float = _center_span(0.1, "how often the leader speaks to its followers")
+    lease_s: float = _center_span(0.3, "a leader not heard by a quorum for this long steps down")
+    patience_s: float = _center_span(0.5, "a follower that hears no leader for this long elects")
+    finalize_wait_s: float = _center_span(0.05, "how long a won vote waits for a better one", 0.0)
+    vote_retry_max_s: float = _center_span(
+        1.6, "longest wait before a vote is sent again", VOTE_RETRY_MIN_S
+    )
+    publish_batch_s: float = _center_span(0.02, "registrations within this time share one map", 0.0)
+    report_s: float = _center_span(1.0, "how often servers report", 0.1)
+    expiry_s: float = _center_span(3.0, "a server that does not report for this long is dropped")
+    slow_start_s: float = _center_span(30.0, "a new server's weight grows over this time", 0.0)
     suspect_percent: float = _setting(
         30.0, "when more of the servers than this fall silent together, suspect us", 1.0, 100.0
     )
-    suspect_max_s: float = _span(60.0, "longest time silent servers are kept as suspects")
+    suspect_max_s: float = _center_span(60.0, "longest time silent servers are kept as suspects")
     assignment: str = _setting(
         "slots", "how virtual nodes get their servers", choices=("slots", "ring")
     )
@@ -284,8 +296,14 @@ class CenterSettings(_Settings):
     log_level: str = _log_level()
 
     def _check_together(self) -> None:
+        _require(
+            2 * self.heartbeat_s <= self.lease_s,
+            f"heartbeat_s = {self.heartbeat_s}: must be at most half of lease_s"
+            f" ({self.lease_s}), or the lease ends between two heartbeats",
+            "heartbeat_s",
+            "lease_s",
+        )
         for low, high, why in (
-            ("heartbeat_s", "lease_s", "or the lease ends between two heartbeats"),
             ("lease_s", "patience_s", "or two leaders could overlap"),
             ("report_s", "expiry_s", "or servers expire between two reports"),
             ("expiry_s", "suspect_max_s", "or no server is ever a suspect"),

@@ -13,10 +13,19 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from libevrpc.settings import FRAME_BYTES_MAX, KIB, KINDS, MIB, SPAN_MAX_S, rules_of
+from libevrpc.settings import (
+    CENTER_SPAN_MAX_S,
+    FRAME_BYTES_MAX,
+    KIB,
+    KINDS,
+    MIB,
+    SPAN_MAX_S,
+    rules_of,
+)
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 UNITS = {"_s": "seconds", "_bytes": "bytes", "_bytes_max": "bytes", "_percent": "percent"}
+SPANS = {SPAN_MAX_S: "a week", CENTER_SPAN_MAX_S: "an hour"}
 WIDTH = 98
 
 
@@ -49,7 +58,7 @@ def range_text(name: str, low: float | None, high: float | None) -> str:
     if unit_of(name) == "bytes":
         top = "2 GiB - 1" if high == FRAME_BYTES_MAX else size_text(int(high))
         return f"{size_text(int(low))} .. {top}"
-    top = "a week" if high == SPAN_MAX_S else f"{high:.10g}"
+    top = SPANS.get(high, f"{high:.10g}")
     return f"{low:g} .. {top}"
 
 

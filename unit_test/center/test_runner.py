@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from center import mailbox as mailbox_module
 from center.core.ballot import State
@@ -18,7 +20,7 @@ from center.runner import Runner, timing_of
 from center.store import Store
 from libevrpc import ConfigError, RpcClient, RpcError, StatusCode
 from libevrpc.gen import center_pb2
-from libevrpc.settings import CenterSettings
+from libevrpc.settings import VOTE_RETRY_MIN_S, CenterSettings, rules_of
 from unit_test.fix_net import free_ports
 from unit_test.interop.clusters import wait_until
 
@@ -140,5 +142,20 @@ def test_a_center_that_never_started_can_be_stopped(runner: Runner) -> None:
 def test_settings_become_spans() -> None:
     timing = timing_of(CenterSettings(finalize_wait_s=0.0, suspect_percent=100.0))
     assert (timing.heartbeat_s, timing.finalize_s, timing.suspect_ratio) == (0.1, 0.001, 0.99)
-    with pytest.raises(ConfigError, match="lease_s"):
-        timing_of(CenterSettings(lease_s=0.15))
+    assert timing.retry_min_s == VOTE_RETRY_MIN_S
+
+
+SPANS = [name for name in rules_of(CenterSettings) if name.endswith("_s")]
+SPAN_VALUES = st.sampled_from([0.0, 0.001, 0.05, 0.1, 0.2, 0.3, 1.0, 3.0, 3600.0, 3601.0, 86400.0])
+
+
+@given(st.dictionaries(st.sampled_from(SPANS), SPAN_VALUES))
+def test_what_the_settings_allow_a_node_takes(values: dict[str, Any]) -> None:
+    try:
+        settings = CenterSettings(**values)
+    except ConfigError as exc:
+        complaint = str(exc)
+    else:
+        complaint = ""
+        timing_of(settings)
+    assert not complaint or any(name in complaint for name in values)
