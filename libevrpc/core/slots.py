@@ -39,6 +39,10 @@ POINTS_KEPT_MAX = 1 << 15
 little more than its new points."""
 RINGS_KEPT_MAX = 16
 """Rings remembered per process; the least recently used one is rebuilt when asked for."""
+MEMBERS_OF_LARGE_RING = 1024
+"""A ring of more has half the points for each, and only LARGE_RINGS_KEPT_MAX such are kept: with
+ten thousand members one takes 10 MB."""
+LARGE_RINGS_KEPT_MAX = 1
 
 
 @lru_cache(maxsize=POINTS_KEPT_MAX)
@@ -88,14 +92,23 @@ def _ring_of(names: tuple[str, ...], points: tuple[int, ...]) -> SlotRing:
     return SlotRing(names, points)
 
 
+@lru_cache(maxsize=LARGE_RINGS_KEPT_MAX)
+def _large_ring_of(names: tuple[str, ...], points: tuple[int, ...]) -> SlotRing:
+    return SlotRing(names, points)
+
+
 def slot_ring(
     names: Sequence[str], weights: Sequence[float], points: int = POINTS_PER_MEMBER
 ) -> SlotRing:
     """Return the ring of distinct `names` with `weights`; equal arguments share one ring.
 
-    A member of weight 1 gets `points` >= 8 ring points: more spread evenly, fewer build fast.
+    A member of weight 1 gets `points` >= 16 ring points, half of them in a large ring: more
+    spread evenly, fewer build fast.
     """
-    return _ring_of(tuple(names), tuple(_points_for(weight, points) for weight in weights))
+    if len(names) <= MEMBERS_OF_LARGE_RING:
+        return _ring_of(tuple(names), tuple(_points_for(weight, points) for weight in weights))
+    halved = tuple(_points_for(weight, points // 2) for weight in weights)
+    return _large_ring_of(tuple(names), halved)
 
 
 def slots_of_client(client_id: str, count: int, slots: int) -> tuple[int, ...]:
