@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from unit_test.faults.fix_netns import missing
-from unit_test.faults.stage import Stage
+from unit_test.faults.stage import CALM, Stage
 
 why_not = cache(missing)
 
@@ -24,6 +24,6 @@ def networks() -> None:
 @pytest.fixture
 def stage(networks: None, tmp_path: Path) -> Iterator[Stage]:
     """Give three centers, two servers in their map, and a client that calls."""
-    with Stage(tmp_path) as stage:
+    with Stage(tmp_path, settings=CALM) as stage:
         stage.populate()
         yield stage

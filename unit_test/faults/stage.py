@@ -6,6 +6,7 @@ calling thread itself are on the host `edge`, which no cut touches unless a test
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 from collections.abc import Iterator
@@ -22,10 +23,14 @@ from unit_test.faults.fix_netns import Host, Network
 from unit_test.faults.history import History
 from unit_test.interop.clusters import Cluster, Process, ask, wait_until
 
-__all__ = ["Stage"]
+__all__ = ["CALM", "EDGE", "Stage"]
+
+CALM = "lease_s = 0.6\npatience_s = 0.9\n"
+"""Settings for tests beside other work: no leader loses its lease because the machine is busy."""
 
 CALLS_MIN = 20
 EDGE = "edge"
+FILLER = "filler"
 PEER_PORT, CLIENT_PORT = 8898, 8899
 UNPROTECTED = {"LIBEVRPC_SERVER_SECURITY": "none"}
 """No address is loopback here."""
@@ -44,12 +49,19 @@ class Stage(Cluster):
         centers: how many.
         settings: further lines of the centers' ini file.
         hosts: names of further hosts.
+        disk_kib: size of a disk of its own for each center; 0: all share ours.
     """
 
     def __init__(
-        self, folder: Path, centers: int = 3, settings: str = "", hosts: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        centers: int = 3,
+        settings: str = "",
+        hosts: tuple[str, ...] = (),
+        disk_kib: int = 0,
     ) -> None:
         ids = range(1, centers + 1)
+        self._disk_kib = disk_kib
         self.network = Network([*map(name_of, ids), EDGE, *hosts])
         self._addresses = {each: f"192.0.2.{each}" for each in ids}
         super().__init__(folder, centers, f"security = none\n{settings}")
@@ -99,7 +111,17 @@ class Stage(Cluster):
         return self._addresses[center]
 
     def around(self, center: int) -> list[str]:
-        return self.network.hosts[name_of(center)].words
+        words = self.network.hosts[name_of(center)].words
+        if not self._disk_kib:
+            return words
+        folder = self.folder / f"data-{center}"
+        folder.mkdir(exist_ok=True)
+        mount = f'mount -t tmpfs -o size={self._disk_kib}k,mode=0700 none "$0" && exec "$@"'
+        return [*words, "unshare", "--mount", "sh", "-c", mount, str(folder)]
+
+    def disk(self, center: int) -> Path:
+        """Return the folder of a center that has a disk of its own, as seen from here."""
+        return Path(f"/proc/{self.processes[center].pid}/root{self.folder}/data-{center}")
 
     def others(self, *centers: int) -> list[int]:
         """Return the centers but these."""
@@ -120,14 +142,24 @@ class Stage(Cluster):
     def _observe(self, program: str, *words: str) -> None:
         number = len(self._observers)
         history = self.folder / f"history-{number}"
-        process = Process(
-            ["-m", f"unit_test.faults.{program}", str(history), *words],
-            self.folder / f"observer-{number}.log",
-            ["setpriv", "--pdeathsig", "KILL"],
-        )
+        process = self.spawn(f"observer-{number}", program, str(history), *words)
         self._observers.append(process)
         process.first_line()
         self._histories.append(history)
+
+    def spawn(self, log: str, program: str, *words: str) -> Process:
+        """Start a program of this folder on the edge; whoever asks for it ends it."""
+        around = ["setpriv", "--pdeathsig", "KILL"]
+        words = ("-m", f"unit_test.faults.{program}", *words)
+        return Process(list(words), self.folder / f"{log}.log", around)
+
+    def flock(self, count: int, service: str) -> tuple[Process, list[str]]:
+        """Start one process with several servers; returns it and their addresses."""
+        words = (self.edge.address, self.target(), str(self.folder / "server-state"))
+        log = f"server-{len(self.servers)}"
+        process = self.spawn(log, "flock", *words, str(count), service)
+        self.servers.append(process)
+        return process, process.first_line().removeprefix("listening on ").split()
 
     def history(self) -> History:
         """Return what all observers have seen until now."""
@@ -162,6 +194,21 @@ class Stage(Cluster):
     def thaw(self, center: int) -> None:
         """Let a frozen center go on."""
         self.processes[center].signal(signal.SIGCONT)
+
+    def fill_disk(self, center: int) -> None:
+        """Leave not a byte on a center's own disk."""
+        with (self.disk(center) / FILLER).open("wb", buffering=0) as file:
+            for size in (4096, 512, 1):
+                try:
+                    while file.write(bytes(size)) == size:
+                        continue
+                except OSError as exc:
+                    if exc.errno != errno.ENOSPC:
+                        raise
+
+    def free_disk(self, center: int) -> None:
+        """Give a center's disk its room back."""
+        (self.disk(center) / FILLER).unlink()
 
     def heal(self) -> None:
         """Take back every cut."""
