@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from compare.report import figures_json, table
 from compare.subject import Subject
 from compare.trials import Figures, Scale, run_trial
 
+TERMINATED = 143
 QUICK = Scale(pairs=2, registrations=200, updates=400)
 
 
@@ -85,6 +87,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a tenth of the load")
     parser.add_argument("--json", action="store_true", help="one JSON line")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that all is cleaned up
     with tempfile.TemporaryDirectory(prefix="libevrpc-compare-") as scratch:
         systems = chosen_systems(given.systems, Path(scratch))
         figures, failed = measure(systems, given.trials, QUICK if given.quick else Scale())

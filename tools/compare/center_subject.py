@@ -69,6 +69,7 @@ class MapFollower:
 class CenterSubject(Subject):
     """See `Subject`. The timing is what we ship. `compiled`: see `CenterCluster`."""
 
+    errors = (RpcError,)
     owner_timeout_s = 3.0
 
     def __init__(self, folder: Path, compiled: Path) -> None:

@@ -37,6 +37,8 @@ WATCH = message("WatchRequest")
 class EtcdSubject(Subject):
     """See `Subject`."""
 
+    errors = (grpc.RpcError,)
+
     def __init__(self, folder: Path, profile: EtcdProfile, owner_timeout_s: float) -> None:
         self.cluster: EtcdCluster = EtcdCluster(folder, 3, profile)
         self.owner_timeout_s = owner_timeout_s

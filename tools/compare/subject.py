@@ -84,10 +84,12 @@ class Subject(ABC):
 
     Attributes:
         cluster: three nodes, not yet started.
+        errors: what its client library raises.
         owner_timeout_s: how long an owner may be silent before it counts as gone.
     """
 
     cluster: Cluster
+    errors: tuple[type[Exception], ...]
     owner_timeout_s: float
 
     @abstractmethod

@@ -27,6 +27,7 @@ TICK_S = 0.02
 
 ROWS = {
     "start_ms": "start of 3 processes -> first write, ms",
+    "start_cpu_ms": "... processor time of all three until then, ms",
     "leader_killed_ms": "leader SIGKILL -> first committed write, read at a survivor, ms",
     "leader_killed_map_ms": "... -> newer map served by a survivor, ms",
     "leader_frozen_ms": "leader SIGSTOP -> first committed write, read at a survivor, ms",
@@ -125,6 +126,7 @@ class Trial:
             self._subject.connect(self._cluster.ids)
             wrote = self._subject.first_write(self._cluster.ids, FAULT_S)
             add("start_ms", wrote.visible_s - since_s)
+            add("start_cpu_ms", self._processor_s())
 
     def _memory(self, row: str) -> None:
         nodes = self._cluster.nodes.values()
@@ -241,6 +243,8 @@ def run_trial(make: Callable[[Path], Subject], figures: Figures, scale: Scale) -
         subject = make(Path(folder))
         try:
             Trial(subject, figures, scale, Path(folder)).run()
+        except subject.errors as error:
+            raise ServiceError(f"{error!r}\n{subject.cluster.logs()}") from error
         finally:
             subject.disconnect()
             subject.cluster.close()

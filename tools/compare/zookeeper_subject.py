@@ -41,6 +41,8 @@ def zookeeper_client(address: str, timeout_s: float) -> Any:
 class ZooKeeperSubject(Subject):
     """See `Subject`."""
 
+    errors = (KazooException, KazooTimeoutError)
+
     def __init__(self, folder: Path, profile: ZooKeeperProfile, owner_timeout_s: float) -> None:
         self.cluster: ZooKeeperCluster = ZooKeeperCluster(folder, 3, profile)
         self.owner_timeout_s = owner_timeout_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -27,10 +28,11 @@ PROGRAM = ROOT / "tools" / "compare_coordination.py"
 EPOCHS_ONLY = {"leader_killed_map_ms", "leader_frozen_map_ms"}
 
 
-def compare(*words: str) -> subprocess.CompletedProcess[str]:
+def compare(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(PROGRAM), *words],
         cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,
@@ -38,12 +40,16 @@ def compare(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def one_trial_of(system: str) -> dict[str, Any]:
-    """Run one trial; nothing that it started may be left."""
-    children = set(psutil.Process().children(recursive=True))
-    done = compare("--systems", system, "--trials", "1", "--quick", "--json")
+def one_trial_of(system: str, folder: Path) -> dict[str, Any]:
+    """Run one trial below `folder`; no process and no file may be left."""
+    done = compare(folder, "--systems", system, "--trials", "1", "--quick", "--json")
     assert done.returncode == 0, done.stderr
-    assert set(psutil.Process().children(recursive=True)) <= children
+    assert not [each for each in folder.iterdir() if each.name.startswith("libevrpc-compare")]
+    assert not any(
+        str(folder) in word
+        for process in psutil.process_iter(["cmdline"])
+        for word in process.info["cmdline"] or ()
+    )
     figures: dict[str, Any] = json.loads(done.stdout)[system]
     return figures
 
@@ -58,28 +64,28 @@ def require_rows(figures: dict[str, Any], wanted: set[str]) -> None:
 
 @pytest.mark.live
 @pytest.mark.slow
-def test_one_trial_on_centers() -> None:
-    figures = one_trial_of("centers")
+def test_one_trial_on_centers(tmp_path: Path) -> None:
+    figures = one_trial_of("centers", tmp_path)
     require_rows(figures, set(ROWS))
     assert figures["memory_idle_mib"]["n"] == 1
 
 
 @pytest.mark.live
 @pytest.mark.slow
-def test_one_trial_on_zookeeper() -> None:
+def test_one_trial_on_zookeeper(tmp_path: Path) -> None:
     services.require(zookeeper_kind.missing())
-    require_rows(one_trial_of("zookeeper-fast"), set(ROWS) - EPOCHS_ONLY)
+    require_rows(one_trial_of("zookeeper-fast", tmp_path), set(ROWS) - EPOCHS_ONLY)
 
 
 @pytest.mark.live
 @pytest.mark.slow
-def test_one_trial_on_etcd() -> None:
+def test_one_trial_on_etcd(tmp_path: Path) -> None:
     services.require(etcd_kind.missing())
-    require_rows(one_trial_of("etcd-fast"), set(ROWS) - EPOCHS_ONLY)
+    require_rows(one_trial_of("etcd-fast", tmp_path), set(ROWS) - EPOCHS_ONLY)
 
 
-def test_an_unknown_system_is_named() -> None:
-    done = compare("--systems", "consul")
+def test_an_unknown_system_is_named(tmp_path: Path) -> None:
+    done = compare(tmp_path, "--systems", "consul")
     assert done.returncode == 1
     assert done.stderr.startswith("no such system: 'consul'; there are centers, etcd,")
 
