@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install the Debian packages that some tests and comparisons talk to; starts no daemon.
+# Install the Debian packages that some tests and comparisons use; starts no daemon.
 # Usage: tools/install_services.sh [--missing]   (--missing: only name what is not installed)
 set -euo pipefail
 
@@ -9,6 +9,9 @@ packages=(
   libzookeeper-java     # ZooKeeper: unit_test/fix_services.py, tools/compare_coordination.py
   default-jre-headless  # runs it
   etcd-server           # etcd: the same two
+  iproute2              # networks of our own: unit_test/faults, tools/measure_partitions.py
+  iptables              # cuts between their hosts
+  libfaketime           # wall clocks that jump: unit_test/faults/test_clock.py
 )
 
 fail() { echo "make services: $*" >&2; exit 1; }
@@ -32,7 +35,7 @@ for package in "${packages[@]}"; do
 done
 if [ "${1-}" = --missing ]; then echo "${missing[@]}"; exit; fi
 if [ ${#missing[@]} = 0 ]; then echo "installed already: ${packages[*]}"; exit; fi
-command -v apt-get >/dev/null || fail "no apt-get here: install ZooKeeper, Java and etcd yourself"
+command -v apt-get >/dev/null || fail "no apt-get here: install these yourself: ${missing[*]}"
 [ "$(id -u)" = 0 ] || fail "only root can install ${missing[*]}: say sudo make services"
 
 # Debian starts what it installs, unless this program says 101.

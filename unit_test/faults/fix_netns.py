@@ -46,7 +46,7 @@ def missing() -> str:
     lacking = [name for name in PACKAGES if shutil.which(name, path=path) is None]
     if lacking:
         packages = " ".join(sorted({PACKAGES[name] for name in lacking}))
-        return f"no program {', '.join(lacking)} here: apt-get install {packages}"
+        return f"no program {', '.join(lacking)} here: make services, or install {packages}"
     try:
         with Network(["a", "b"]) as network:
             network.cut("a", "b")

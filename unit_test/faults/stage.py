@@ -147,9 +147,9 @@ class Stage(Cluster):
         process.first_line()
         self._histories.append(history)
 
-    def spawn(self, log: str, program: str, *words: str) -> Process:
-        """Start a program of this folder on the edge; whoever asks for it ends it."""
-        around = ["setpriv", "--pdeathsig", "KILL"]
+    def spawn(self, log: str, program: str, *words: str, host: str = EDGE) -> Process:
+        """Start a program of this folder on a host; whoever asks for it ends it."""
+        around = self.network.hosts[host].words
         words = ("-m", f"unit_test.faults.{program}", *words)
         return Process(list(words), self.folder / f"{log}.log", around)
 

@@ -11,6 +11,7 @@ import pytest
 
 from unit_test.faults.history import faults_of, reigns_of
 from unit_test.faults.stage import CALM, Stage
+from unit_test.fix_services import require
 from unit_test.interop.clusters import wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -51,7 +52,7 @@ def stage(request: pytest.FixtureRequest, networks: None, tmp_path: Path) -> Ite
     if request.param == "faketime":
         found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
         if not found:
-            pytest.skip("no faketime library here: apt-get install libfaketime")
+            require("libfaketime")
         made.preload = str(found[0])
     with made as stage:
         stage.populate()
