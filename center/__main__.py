@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from center.opening import open_center
 from libevrpc.errors import ConfigError
+from libevrpc.logqueue import LogQueue
 
 __all__ = ["REFUSAL", "main"]
 
@@ -52,9 +53,24 @@ def parser() -> Parser:
         action="store_true",
         help="vote at once although the disk is empty: this cluster has never run before",
     )
-    made.add_argument("--parent-fd", type=int, help=argparse.SUPPRESS)
+    made.add_argument(
+        "--parent-fd", type=open_descriptor, action="append", default=[], help=argparse.SUPPRESS
+    )
     made.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
     return made
+
+
+def open_descriptor(word: str) -> int:
+    """Return the number of a descriptor that is open.
+
+    Raises:
+        ArgumentTypeError: it is not.
+    """
+    try:
+        os.fstat(int(word))
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(f"{word!r} is no open descriptor") from None
+    return int(word)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run(given)
     except ConfigError as exc:
         print(f"center: {exc}", file=sys.stderr)
-        if given is not None and given.parent_fd is not None:  # the parent reads only this line
+        if given is not None and given.parent_fd:  # the parent reads only this line
             print(f"{REFUSAL}{exc}", flush=True)
         return USAGE_STATUS
 
@@ -83,11 +99,8 @@ def run(given: argparse.Namespace) -> int:
         new_cluster=given.new_cluster,
         settings={"data_dir": given.data_dir, "log_level": given.log_level},
     )
-    logging.basicConfig(
-        level=opening.settings.log_level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    # No center may stop because nobody reads what it says.
+    logging.basicConfig(level=opening.settings.log_level.upper(), handlers=[LogQueue()])
     for warning in opening.warnings:
         log.warning("%s", warning)
     bell = Bell()
@@ -116,10 +129,12 @@ class Bell:
         """Wake the main thread. Any thread."""
         os.write(self._write_fd, b"!")
 
-    def wait(self, parent_fd: int | None) -> None:
-        """Block until it is rung, or `parent_fd` is at its end."""
-        watched = [self._read_fd] if parent_fd is None else [self._read_fd, parent_fd]
-        select.select(watched, [], [])
+    def wait(self, parent_fds: list[int]) -> None:
+        """Block until it is rung, or one of `parent_fds` is readable or at its end."""
+        poll = select.poll()
+        for fd in (self._read_fd, *parent_fds):
+            poll.register(fd, select.POLLIN)
+        poll.poll()
 
 
 if __name__ == "__main__":

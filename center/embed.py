@@ -6,6 +6,7 @@ lease lasts must not cost the cluster its leader.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -122,7 +123,8 @@ class CenterNode:
         Raises:
             RpcError: it does not answer within `timeout_s`.
         """
-        with RpcClient(self.address, timeout_s=timeout_s) as client:
+        token_file = self._opening.settings.token_file
+        with RpcClient(self.address, timeout_s=timeout_s, token_file=token_file) as client:
             found: center_pb2.StatusResponse = client.stub(CENTER).Status(
                 center_pb2.StatusRequest()
             )
@@ -144,8 +146,8 @@ class CenterNode:
 class _Child:
     """The child process and the thread that starts it again when it ends.
 
-    The child holds the read end of a pipe whose write end is ours: it ends when we do,
-    however that happens.
+    The child ends when we do, however that happens: it holds the read end of a pipe whose write
+    end is ours, and a descriptor of our process, since who we fork holds that write end too.
     """
 
     def __init__(self, opening: Opening) -> None:
@@ -153,6 +155,9 @@ class _Child:
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._life_read, self._life_write = os.pipe()
+        self._life_fds = [self._life_read]
+        with contextlib.suppress(OSError, AttributeError):  # a system that has none
+            self._life_fds.append(os.pidfd_open(os.getpid()))
         self._thread = threading.Thread(
             target=self._supervise, name=f"center-supervisor-{opening.id}", daemon=True
         )
@@ -162,13 +167,17 @@ class _Child:
 
         Raises:
             ConfigError: it ended at once; says why, as far as the child could tell.
+            OSError: no process can be started now.
         """
-        line = self._launch()
+        try:
+            line = self._launch()
+        except OSError:
+            self._close()
+            raise
         if not line or line.startswith(REFUSAL):
             assert self._process is not None
             status = self._process.wait()
-            os.close(self._life_write)
-            os.close(self._life_read)
+            self._close()
             why = line.removeprefix(REFUSAL) or "its standard error says why"
             raise ConfigError(
                 f"center {self._opening.id} ended at its start with status {status}: {why}"
@@ -179,11 +188,17 @@ class _Child:
         """End the child: politely, then not."""
         self._stopping.set()
         os.close(self._life_write)
+        self._life_write = -1
         self._thread.join(STOP_S)
         if self._thread.is_alive() and self._process is not None:
             self._process.kill()
             self._thread.join()
-        os.close(self._life_read)
+        self._close()
+
+    def _close(self) -> None:
+        for fd in (*self._life_fds, self._life_write):
+            if fd >= 0:
+                os.close(fd)
 
     def _launch(self) -> str:
         """Start a process; returns its first line: it listens, or it is refused; else empty."""
@@ -191,7 +206,7 @@ class _Child:
         words = [
             *(sys.executable, "-m", "center", "--id", str(opening.id)),
             *("--centers-list", opening.centers.path, "--data-dir", str(opening.folder)),
-            *("--parent-fd", str(self._life_read)),
+            *(word for fd in self._life_fds for word in ("--parent-fd", str(fd))),
             *(("--new-cluster",) if opening.new_cluster else ()),
         ]
         root = str(Path(__file__).resolve().parent.parent)
@@ -201,7 +216,7 @@ class _Child:
             env={**os.environ, **_environ_of(opening.settings), "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            pass_fds=(self._life_read,),
+            pass_fds=self._life_fds,
         )
         assert self._process.stdout is not None
         with self._process.stdout as out:
@@ -210,23 +225,25 @@ class _Child:
     def _supervise(self) -> None:
         """Start the child again whenever it ends, until `stop`."""
         pause_s = RESTART_MIN_S
+        failure = ""
         while True:
             began_s = monotonic_s()
             assert self._process is not None
-            status = self._process.wait()
+            trouble = failure or f"ended with status {self._process.wait()}"
             if self._stopping.is_set():
                 return
             steady = monotonic_s() - began_s > STEADY_S
             pause_s = RESTART_MIN_S if steady else min(RESTART_MAX_S, 2 * pause_s)
             log.warning(
-                "center ended id=%d status=%d; it is started again in %.1f s",
-                self._opening.id,
-                status,
-                pause_s,
+                "center %d %s; it is started again in %.1f s", self._opening.id, trouble, pause_s
             )
             if self._stopping.wait(pause_s):
                 return
-            self._launch()
+            try:
+                self._launch()
+                failure = ""
+            except OSError as exc:  # no descriptors or memory now
+                failure = f"cannot be started: {exc}"
 
 
 def _environ_of(settings: CenterSettings) -> dict[str, str]:

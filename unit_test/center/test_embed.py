@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -132,6 +134,46 @@ def test_a_child_that_dies_is_started_again(
         wait_until(lambda: leads(node))
 
 
+def test_a_child_that_cannot_be_started_now_is_started_later(
+    listed: Path,
+    tmp_path: Path,
+    launched: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals = [OSError(24, "Too many open files"), OSError(12, "Cannot allocate memory")]
+    with CenterNode(1, listed, data_dir=str(tmp_path / "data")) as node:
+        usual = subprocess.Popen.__init__
+
+        def refused(self: subprocess.Popen[bytes], *given: Any, **options: Any) -> None:
+            if refusals:
+                raise refusals.pop()
+            usual(self, *given, **options)
+
+        monkeypatch.setattr(subprocess.Popen, "__init__", refused)
+        os.kill(launched[0], signal.SIGKILL)
+        wait_until(lambda: len(launched) == 2)
+        wait_until(lambda: leads(node))
+    warnings = [each.getMessage() for each in caplog.records if each.name == "center.embed"]
+    assert "center 1 ended with status -9" in warnings[0]
+    assert "cannot be started: [Errno 12]" in warnings[1]
+    assert "cannot be started: [Errno 24]" in warnings[2]
+
+
+def test_a_first_start_that_fails_leaves_nothing_open(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: subprocess.Popen[bytes], *given: Any, **options: Any) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refused)
+    monkeypatch.setattr(subprocess.Popen, "__del__", lambda self: None)  # it was never made
+    node = CenterNode(1, listed, data_dir=str(tmp_path / "data"))
+    with pytest.raises(OSError, match="Too many open files"):
+        node.start()
+    node.stop()
+
+
 def test_a_child_that_does_not_end_is_killed(
     listed: Path, tmp_path: Path, launched: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,34 +182,70 @@ def test_a_child_that_does_not_end_is_killed(
         os.kill(launched[0], signal.SIGSTOP)
 
 
-def test_a_child_ends_with_its_parent(listed: Path, tmp_path: Path) -> None:
-    program = (
-        "import sys\n"
-        "from center.embed import CenterNode\n"
-        f"node = CenterNode(1, {str(listed)!r}, data_dir={str(tmp_path / 'data')!r})\n"
-        "node.start()\n"
-        "print('up', flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    node = CenterNode(1, listed, data_dir=str(tmp_path / "data"))
+PROGRAM = """
+import os, sys
+from center.embed import CenterNode
+listed, data_dir, forks = sys.argv[1:]
+node = CenterNode(1, listed, data_dir=data_dir)
+node.start()
+pid = os.fork() if forks else 1
+if pid == 0:  # a worker, as programs fork them; what it holds must not keep the center
+    sys.stdin.read()
+    os._exit(0)
+print(node.status().id, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("forks", ["", "forks"])
+def test_a_child_ends_with_its_parent(listed: Path, tmp_path: Path, forks: str) -> None:
+    words = [sys.executable, "-c", PROGRAM, str(listed), str(tmp_path / "data"), forks]
     with subprocess.Popen(
-        [sys.executable, "-c", program],
+        words,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as parent:
         assert parent.stdout is not None
-        assert parent.stdout.readline() == b"up\n"
-        wait_until(lambda: leads(node))
+        assert parent.stdout.readline() == b"1\n"
         parent.kill()
         parent.wait()
+        node = CenterNode(1, listed, data_dir=str(tmp_path / "data"))
 
-        def gone() -> bool:
+        def freed() -> bool:
             try:
-                node.status(0.2)
-            except RpcError:
-                return True
-            return False
+                node.start()
+            except ConfigError:
+                return False
+            return True
 
-        wait_until(gone)
+        wait_until(freed)
+        node.stop()
+
+
+def test_a_parent_with_many_descriptors_has_a_child(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < 3000:
+        pytest.skip(f"only {most} descriptors are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit, 3000), most))
+    usual = os.pipe
+
+    def high() -> tuple[int, int]:
+        made = usual()
+        moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 2000) for fd in made]
+        for fd in made:
+            os.close(fd)
+        return moved[0], moved[1]
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(embed.os, "pipe", high)
+            child = CenterNode(1, listed, data_dir=str(tmp_path / "data"))
+            child.start()
+        wait_until(lambda: leads(child))
+        child.stop()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))

@@ -47,6 +47,15 @@ def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) ->
     assert line.startswith("center: argument --id: invalid int value: 'x'; see python -m center")
 
 
+@pytest.mark.parametrize("word", ["x", "-1", "999999", "9" * 30])
+def test_a_descriptor_that_is_not_open_is_one_line(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"--parent-fd={word}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"'{word}' is no open descriptor" in line
+
+
 def test_the_list_is_looked_for_where_the_program_stands(
     tmp_path: Path, listed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
