@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, NoReturn
 
 from libevrpc.errors import EvrpcError, RpcError, StatusCode, UsageError
 from libevrpc.loop.eventloop import on_any_loop
@@ -15,8 +16,11 @@ __all__ = ["CallFuture"]
 log = logging.getLogger(__name__)
 
 
-class CallFuture:
+class CallFuture(Future[Any]):
     """What a started call will yield. All methods: any thread.
+
+    It is a `concurrent.futures.Future`, for `concurrent.futures.wait` and `as_completed`, and
+    can be awaited by asyncio. Unlike others of its kind a cancelled call raises `RpcError`.
 
     Callbacks run on the background loop thread, or at once on the caller's thread where
     the call is done already; they must not block. They may start further calls.
@@ -34,29 +38,36 @@ class CallFuture:
         """True once there is a result or an error."""
         return self._done
 
-    def result(self, timeout_s: float | None = None) -> Any:
+    def running(self) -> bool:
+        """True until there is a result or an error."""
+        return not self._done
+
+    def result(self, timeout: float | None = None, *, timeout_s: float | None = None) -> Any:
         """Wait for the response and return it.
 
-        The call has a deadline of its own; `timeout_s` only bounds this wait.
+        The call has a deadline of its own; `timeout_s` (or `timeout`, as other futures call it)
+        only bounds this wait.
 
         Raises:
             RpcError: the call failed.
             TimeoutError: it was not done within `timeout_s`; it goes on.
             UsageError: called on a loop thread, which the reply would need.
         """
-        self._wait(timeout_s)
+        self._wait(timeout if timeout_s is None else timeout_s)
         if self._error is not None:
             raise self._error
         return self._value
 
-    def exception(self, timeout_s: float | None = None) -> EvrpcError | None:
+    def exception(
+        self, timeout: float | None = None, *, timeout_s: float | None = None
+    ) -> EvrpcError | None:
         """Wait for the end and return the error, None after a success. Raises as `result`."""
-        self._wait(timeout_s)
+        self._wait(timeout if timeout_s is None else timeout_s)
         return self._error
 
-    def add_done_callback(self, callback: Callable[[CallFuture], object]) -> None:
-        """Call `callback` with this future once it is done. What it raises is logged."""
-        self._callbacks.append(callback)
+    def add_done_callback(self, fn: Callable[[CallFuture], object]) -> None:
+        """Call `fn` with this future once it is done. What it raises is logged."""
+        self._callbacks.append(fn)
         if self._done:
             self._run_callbacks()
 
@@ -72,6 +83,54 @@ class CallFuture:
         """True if the call ended by `cancel`."""
         error = self._error
         return isinstance(error, RpcError) and error.code is StatusCode.CANCELLED
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait in a coroutine of asyncio; cancelling its task cancels the call."""
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
+
+    def __repr__(self) -> str:
+        state = "pending" if not self._done else "finished"
+        if self._error is not None:
+            state = repr(self._error)
+        return f"<{type(self).__name__} {state}>"
+
+    # -- what others set on futures of theirs -------------------------------------------
+
+    def set_result(self, result: Any) -> NoReturn:
+        """Raise: the call ends its future itself."""
+        raise InvalidStateError("a call ends its future itself")
+
+    def set_exception(self, exception: BaseException | None) -> NoReturn:
+        """Raise: the call ends its future itself."""
+        raise InvalidStateError("a call ends its future itself")
+
+    # -- what `concurrent.futures` works with -------------------------------------------
+
+    def _formal_end(self) -> _FormalEnd:
+        """Return the end as `concurrent.futures` sees it, made when it is first looked at."""
+        found: _FormalEnd | None = self.__dict__.get("_end")
+        if found is None:
+            made = _FormalEnd()
+            found = self.__dict__.setdefault("_end", made)
+            if found is made:
+                self.add_done_callback(made.come)
+        return found
+
+    # The names are those of `Future`'s own attributes, which its `__init__` would set.
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
+        return self._formal_end().condition
+
+    @property
+    def _state(self) -> str:  # type: ignore[override]
+        return self._formal_end().state
+
+    @property
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
+        return self._formal_end().waiters
 
     # -- for the client -----------------------------------------------------------------
 
@@ -119,3 +178,33 @@ class CallFuture:
         self.add_done_callback(lambda _: gate.release())
         if not gate.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s)):
             raise TimeoutError(f"call is not done after {timeout_s:g} s")
+
+
+class _FormalEnd:
+    """The end of a future as those see it who wait for several. Under `condition`.
+
+    They look at `state` and add themselves to `waiters` under the condition of every future;
+    `come` takes it too, so that nobody is missed. Only futures that are waited for so have one.
+    """
+
+    __slots__ = ("condition", "state", "waiters")
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.state = "RUNNING"
+        self.waiters: list[Any] = []
+
+    def come(self, future: CallFuture) -> None:
+        """Tell who waits; a callback of the future."""
+        error = future.exception()
+        with self.condition:
+            cancelled = future.cancelled()
+            self.state = "CANCELLED_AND_NOTIFIED" if cancelled else "FINISHED"
+            for waiter in self.waiters:
+                if cancelled:
+                    waiter.add_cancelled(future)
+                elif error is not None:
+                    waiter.add_exception(future)
+                else:
+                    waiter.add_result(future)
+            self.condition.notify_all()
