@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from unit_test.fix_net import free_port
-from unit_test.interop.clusters import ROOT, Cluster, Process
+from unit_test.interop.clusters import ROOT, Cluster, Process, wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -107,3 +109,25 @@ def test_the_id_may_be_left_out_where_one_line_is_local(single: Cluster) -> None
         assert process.first_line() == f"center 1 listening on {single.address(1)}"
     finally:
         process.end()
+
+
+def test_a_center_whose_log_nobody_reads_goes_on(single: Cluster) -> None:
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write_fd, b"x")
+    os.set_blocking(write_fd, True)
+    command = [sys.executable, *single.words(1)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=write_fd) as center:
+        os.close(write_fd)
+        try:
+            assert center.stdout is not None
+            assert center.stdout.readline().startswith(b"center 1 listening on ")
+            wait_until(lambda: (found := single.status(1)) and found.state == "LEADING")
+        finally:
+            with os.fdopen(read_fd, "rb") as log:
+                center.terminate()
+                said = log.read()
+    assert b"leading leader=1" in said
+    assert center.returncode == 0

@@ -1,0 +1,211 @@
+"""The log queue: nothing waits for the sink, nothing is lost unless it must be, losses are told."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from libevrpc.logqueue import DailyFiles, LogLine, LogQueue, StreamSink
+
+ROOT = Path(__file__).resolve().parent.parent
+DAY_S = datetime.datetime(2026, 3, 1, 23, 59, 59).timestamp()
+
+
+class Gate:
+    """A sink that is stuck until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.entered = threading.Event()
+        self.lines: list[str] = []
+        self.fails = False
+        self.closed = False
+
+    def write(self, lines: Sequence[LogLine]) -> None:
+        self.entered.set()
+        assert self.opened.wait(10.0)
+        if self.fails:
+            raise OSError(28, "No space left on device")
+        self.lines += [text for _, text in lines]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+def log() -> Iterator[logging.Logger]:
+    made = logging.getLogger("unit_test.logqueue")
+    made.setLevel(logging.INFO)
+    made.propagate = False
+    yield made
+    for handler in list(made.handlers):
+        made.removeHandler(handler)
+        handler.close()
+
+
+def plain(handler: LogQueue) -> LogQueue:
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    return handler
+
+
+def test_every_line_of_many_threads_is_written_in_each_ones_order(
+    gate: Gate, log: logging.Logger
+) -> None:
+    gate.opened.set()
+    handler = plain(LogQueue(gate, lines_max=100_000))
+    log.addHandler(handler)
+
+    def talk(name: int) -> None:
+        for number in range(2000):
+            log.info("%d %d", name, number)
+
+    threads = [threading.Thread(target=talk, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    handler.close()
+    said = [tuple(map(int, line.split())) for line in gate.lines]
+    for name in range(4):
+        assert [number for who, number in said if who == name] == list(range(2000))
+    assert gate.closed
+    assert handler.lost == 0
+
+
+def test_a_stuck_sink_stops_nobody_and_what_is_lost_is_counted(
+    gate: Gate, log: logging.Logger
+) -> None:
+    handler = plain(LogQueue(gate, lines_max=10))
+    log.addHandler(handler)
+    log.info("first")
+    assert gate.entered.wait(10.0)
+    for number in range(25):
+        log.info("%d", number)
+    assert handler.lost == 15
+    gate.opened.set()
+    handler.close()
+    assert gate.lines == [
+        "first\n",
+        *(f"{number}\n" for number in range(10)),
+        "15 lines of the log were lost: it could not be written in time\n",
+    ]
+
+
+def test_lines_that_the_sink_refuses_are_counted_and_told_later(
+    gate: Gate, log: logging.Logger
+) -> None:
+    handler = plain(LogQueue(gate))
+    log.addHandler(handler)
+    gate.fails = True
+    gate.opened.set()
+    gate.entered.clear()
+    log.info("refused")
+    assert gate.entered.wait(10.0)
+    gate.opened.clear()
+    gate.entered.clear()
+    log.info("refused too")
+    assert gate.entered.wait(10.0)
+    gate.opened.set()
+    while handler.lost < 2:
+        pass
+    gate.fails = False
+    log.info("written")
+    handler.close()
+    assert gate.lines == [
+        "written\n",
+        "2 lines of the log were lost: it could not be written in time\n",
+    ]
+
+
+def test_the_end_waits_no_longer_than_it_is_told(gate: Gate, log: logging.Logger) -> None:
+    handler = plain(LogQueue(gate, close_s=0.01))
+    log.addHandler(handler)
+    log.info("stuck")
+    handler.close()
+    handler.close()
+    log.info("after the end")
+    gate.opened.set()
+    assert handler.lost == 1
+
+
+def test_a_record_that_cannot_be_formatted_is_its_callers_fault(
+    gate: Gate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate.opened.set()
+    handler = plain(LogQueue(gate))
+    handler.handle(logging.makeLogRecord({"msg": "%d", "args": ("no number",)}))
+    handler.handle(logging.makeLogRecord({"msg": "next"}))
+    handler.close()
+    assert gate.lines == ["next\n"]
+    assert "Logging error" in capsys.readouterr().err
+
+
+def test_each_day_has_its_file(tmp_path: Path) -> None:
+    sink = DailyFiles(tmp_path / "logs", "center")
+    sink.write([(DAY_S, "old\n"), (DAY_S + 0.5, "late\n"), (DAY_S + 1.0, "new\n")])
+    sink.write([(DAY_S + 2.0, "newer \udc80\n")])
+    sink.close()
+    sink.close()
+    files = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}
+    assert files == {
+        "center-2026-03-01.log": "old\nlate\n",
+        "center-2026-03-02.log": "new\nnewer \\udc80\n",
+    }
+    again = DailyFiles(tmp_path / "logs", "center")
+    again.write([(DAY_S, "more\n")])
+    again.close()
+    assert (tmp_path / "logs" / "center-2026-03-01.log").read_text() == "old\nlate\nmore\n"
+
+
+def test_a_stream_takes_everything_though_in_pieces() -> None:
+    read_fd, write_fd = os.pipe()
+    text = "x" * 300_000 + "\n"
+    sink = StreamSink(write_fd)
+    writer = threading.Thread(target=sink.write, args=([(0.0, text)],))
+    writer.start()
+    with os.fdopen(read_fd) as read:
+        assert read.read(len(text)) == text
+    writer.join()
+    sink.close()
+    os.close(write_fd)
+
+
+def test_nothing_is_lost_at_the_end_of_a_process_nor_in_a_forked_child(tmp_path: Path) -> None:
+    code = """
+import logging, os, signal, sys
+from libevrpc.logqueue import LogQueue
+logging.basicConfig(level="INFO", handlers=[LogQueue()])
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+for number in range(5000):
+    logging.info("parent %d", number)
+child = os.fork()
+if not child:
+    for number in range(100):
+        logging.info("child %d", number)
+    logging.shutdown()
+    os._exit(0)
+os.waitpid(child, 0)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, env=environ
+    )
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    for who, count in (("parent", 5000), ("child", 100)):
+        said = [line.rpartition(" ")[2] for line in lines if f" {who} " in line]
+        assert said == [str(number) for number in range(count)]
