@@ -82,6 +82,8 @@ class Observer:
         self.serving: dict[int, Sighting | None] = dict.fromkeys(centers)
         """The newest map of each center that answers; None: it does not, or has none."""
         self.violations: list[str] = []
+        self._reached: dict[int, tuple[int, int]] = {}
+        """The newest stamp that each center has ever served, whatever became of it since."""
         self._digests: dict[tuple[int, int], int] = {}
         self._changed = threading.Condition()
         self._ending = threading.Event()
@@ -130,10 +132,12 @@ class Observer:
         with self._changed:
             before = self.serving[center]
             if seen is not None:
-                if before is not None and seen.stamp < before.stamp:
+                reached = self._reached.get(center, seen.stamp)
+                if seen.stamp < reached:
                     self.violations.append(
-                        f"center {center} went back from {before.stamp} to {seen.stamp}"
+                        f"center {center} went back from {reached} to {seen.stamp}"
                     )
+                self._reached[center] = max(reached, seen.stamp)
                 digest = zlib.crc32(encoded)
                 if self._digests.setdefault(seen.stamp, digest) != digest:
                     self.violations.append(f"two different maps of epoch, version {seen.stamp}")
@@ -160,8 +164,10 @@ class Observer:
         """Wait until `centers` serve one and the same map of exactly `servers`."""
 
         def same(seen: list[Sighting | None]) -> bool:
-            stamps = {each.stamp for each in seen if each is not None and each.servers == servers}
-            return None not in seen and len(stamps) == 1
+            stamps = {each.stamp for each in seen if each is not None}
+            return len(stamps) == 1 and all(
+                each is not None and each.servers == servers for each in seen
+            )
 
         return self.wait(same, centers, within_s)
 

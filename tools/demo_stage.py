@@ -18,6 +18,15 @@ ROOT = Path(__file__).resolve().parent.parent
 START_S = 30.0
 END_S = 20.0
 LOG_LINES_SHOWN = 15
+LEASH = """
+import ctypes, os, signal, sys
+parent, *words = sys.argv[1:]
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it holds beyond the exec
+if os.getppid() == int(parent):  # else it has ended before that
+    os.execv(sys.executable, [sys.executable, *words])
+"""
+"""What a child runs first: it must not outlive the thread that launched it, even a killed one."""
 PORTS = range(15000, 32000)
 """Below those that the system gives to outgoing connections: a port stays ours between a
 kill and the restart."""
@@ -28,7 +37,7 @@ class StageError(Exception):
 
 
 class Process:
-    """One child with its log. Its lines are read by a thread, which calls `on_line`."""
+    """One child with its log. Its lines are read by a thread. It ends with who launched it."""
 
     def __init__(self, name: str, words: list[str], folder: Path) -> None:
         self.name = name
@@ -38,7 +47,7 @@ class Process:
         environment["XDG_STATE_HOME"] = str(folder / "state")
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, *words],
+                [sys.executable, "-c", LEASH, str(os.getpid()), *words],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from libevrpc import RpcServer
+from libevrpc import RpcError, RpcServer, StatusCode
 from libevrpc.clock import monotonic_s
 from libevrpc.core.clustermap import ClusterMap, ServerEntry
 from libevrpc.gen import center_pb2
@@ -17,6 +24,7 @@ from libevrpc.server.servicer import service_base
 from tools.demo_observer import Counts, Findings, Observer, judge
 from unit_test.fix_rpc import wait_until
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 Base: Any = service_base(center_pb2.DESCRIPTOR.services_by_name["Center"])
 GOOD = Findings([120.0], [40.0], 9000)
 CALLS = Counts(started=30_000, returned=30_000)
@@ -32,8 +40,11 @@ class FakeCenter(Base):
 
     def __init__(self) -> None:
         self.map = b""
+        self.failing = False
 
     def pull(self, request: Any) -> center_pb2.PullResponse:
+        if self.failing:
+            raise RpcError(StatusCode.UNAVAILABLE, "restarted")
         return center_pb2.PullResponse(map=self.map)
 
 
@@ -63,6 +74,9 @@ def test_a_newer_epoch_and_a_gone_server_have_their_moment(
     first.map = second.map = a_map(1, 1, 5, 6)
     assert observer.settled({"127.0.0.1:5", "127.0.0.1:6"}, [1, 2], 5.0)
     assert not observer.settled({"127.0.0.1:5"}, [1, 2], 0.01)
+    second.map = a_map(1, 2, 5)
+    wait_until(lambda: observer.newest == (1, 2))
+    assert not observer.settled({"127.0.0.1:5"}, [1, 2], 0.01)  # the first knows of two
     began_s = monotonic_s()
     second.map = a_map(2, 1, 5, 6)
     served_s = observer.newer_epoch(1, [1, 2], 5.0)
@@ -89,6 +103,56 @@ def test_a_center_that_goes_back_and_two_maps_of_one_stamp_are_violations(
     wait_until(lambda: "center 1 went back from (2, 7) to (2, 6)" in observer.violations)
     second.map = b"junk"
     wait_until(lambda: "unreadable" in observer.violations[-1])
+
+
+@pytest.mark.live
+def test_a_center_that_goes_back_over_a_restart_is_a_violation(
+    centers: list[tuple[FakeCenter, str]], observer: Observer
+) -> None:
+    (first, _), _ = centers
+    first.map = a_map(5, 3, 5)
+    wait_until(lambda: observer.serving[1] is not None)
+    first.failing = True
+    wait_until(lambda: observer.serving[1] is None)
+    first.map = a_map(4, 1, 5)
+    first.failing = False
+    wait_until(lambda: observer.violations == ["center 1 went back from (5, 3) to (4, 1)"])
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from tools.demo_stage import Process
+code = "import signal; print('up', flush=True); signal.pause()"
+child = Process("child", ["-c", code], Path(sys.argv[1]))
+child.first_line()
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.live
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children")
+def test_a_killed_demo_leaves_nothing_running(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STAGE, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as demo:
+        assert demo.stdout is not None
+        pid = int(demo.stdout.readline())
+        fd = os.pidfd_open(pid)
+        try:
+            demo.kill()
+            demo.wait()
+            ended, _, _ = select.select([fd], [], [], 10.0)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+        finally:
+            os.close(fd)
+        assert ended
 
 
 @pytest.mark.live
