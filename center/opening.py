@@ -80,10 +80,20 @@ def open_center(
 
 
 def data_folder(settings: CenterSettings, center_id: int) -> Path:
-    """Return where center `center_id` keeps its state: configured, or the user's state folder."""
+    """Return where center `center_id` keeps its state: configured, or the user's state folder.
+
+    It is absolute: a program with a center in it may change its working folder.
+
+    Raises:
+        ConfigError: neither is known.
+    """
     if settings.data_dir:
-        return Path(settings.data_dir)
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+        return Path(settings.data_dir).absolute()
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    if not os.path.isabs(state):  # expanduser leaves ~ where there is neither HOME nor a user
+        raise ConfigError(
+            f"no folder for the center's state: {state} is not absolute; set data_dir"
+        )
     return Path(state) / "libevrpc" / f"center-{center_id}"
 
 

@@ -23,19 +23,22 @@ RECORD_BYTES_MAX = 16 << 20
 """A longer file is not read."""
 
 
-def state_folder(configured: str) -> Path:
-    """Return the folder for remembered things: configured, else the user's state folder."""
+def state_folder(configured: str) -> Path | None:
+    """Return the folder for remembered things: configured, else the user's state folder.
+
+    None: there is no user, as in some containers.
+    """
     if configured:
-        return Path(configured)
+        return Path(configured).absolute()  # the program may change its working folder
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(state) / "libevrpc"
+    return Path(state) / "libevrpc" if os.path.isabs(state) else None
 
 
 class StateFile:
     """One remembered record. One thread at a time; processes with the same name take turns.
 
     Args:
-        folder: made with 0700 if need be; files get 0600.
+        folder: made with 0700 if need be; files get 0600. None: nothing is kept.
         kind: first part of the name.
         identity: what the record belongs to; hashed into the name.
         may_replace: tells whether a new record may replace the stored one; None: always.
@@ -43,15 +46,18 @@ class StateFile:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         kind: str,
         identity: str,
         may_replace: Callable[[bytes, bytes], bool] | None = None,
     ) -> None:
         digest = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+        if folder is None:
+            log.warning("nothing is remembered of %s: no state folder; set state_dir", identity)
+            folder = Path(os.devnull)  # holds nothing, and that has been said
         self._path = folder / f"{kind}-{digest}"
         self._may_replace = may_replace
-        self._warned = False
+        self._warned = folder == Path(os.devnull)
         self._newest: deque[bytes] = deque(maxlen=1)
         self._writing = False
         self._writer: threading.Thread | None = None

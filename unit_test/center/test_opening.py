@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,24 @@ def test_state_lies_in_the_users_folder_unless_configured(
     assert opening.folder == tmp_path / ".local" / "state" / "libevrpc" / "center-2"
     opening = open_center(1, listed, settings={**free, "data_dir": str(tmp_path / "own")})
     assert opening.folder == tmp_path / "own"
+    monkeypatch.chdir(tmp_path)
+    assert open_center(1, listed, settings={**free, "data_dir": "here"}).folder == tmp_path / "here"
     assert any("both are needed" in warning for warning in opening.warnings)
+
+
+def test_without_a_home_the_folder_must_be_configured(
+    listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 54321)  # as in a container: nobody in passwd
+    with pytest.raises(ConfigError, match="set data_dir"):
+        open_center(1, listed, settings={"security": "none"})
+    opening = open_center(1, listed, settings={"security": "none", "data_dir": "/state"})
+    assert opening.folder == Path("/state")
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    with pytest.raises(ConfigError, match="relative is not absolute"):
+        open_center(1, listed, settings={"security": "none"})
 
 
 @pytest.mark.parametrize("wrong", ["1", 1.0, True])

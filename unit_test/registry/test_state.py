@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 import threading
 from pathlib import Path
@@ -114,3 +115,16 @@ def test_the_folder_is_configured_or_the_users(
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert state_folder("") == tmp_path / ".local" / "state" / "libevrpc"
+
+
+def test_without_a_state_folder_nothing_is_kept_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 54321)  # as in a container: nobody in passwd
+    file = StateFile(state_folder(""), "map", "x.Y")
+    file.write(b"content")
+    assert file.read() is None
+    (record,) = caplog.records
+    assert record.getMessage() == ("nothing is remembered of x.Y: no state folder; set state_dir")
