@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from unit_test.faults.history import faults_of
 from unit_test.faults.stage import CALM, Stage
-from unit_test.interop.clusters import wait_until
+from unit_test.faults.trials import DISK_TRIALS
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -24,23 +23,8 @@ def stage(networks: None, tmp_path: Path) -> Iterator[Stage]:
         yield stage
 
 
-@pytest.mark.parametrize("role", ["leader", "follower"])
-def test_a_full_disk_of_one_center_stops_nobody_else(stage: Stage, role: str) -> None:
-    leader = stage.leader()
-    victim = leader if role == "leader" else stage.others(leader)[0]
-    others = stage.others(victim)
-    log = stage.folder / f"center-{victim}.log"
-    stage.fill_disk(victim)
-    with stage.beacon() as first, stage.beacon() as second:
-        stage.register(first, others[0], others)
-        stage.register(second, others[0], others)
-        wait_until(lambda: "No space left on device" in log.read_text(), what=log.read_text())
-        stage.free_disk(victim)
-        after = stage.leader()
-        stage.register(second, after, stage.ids)
-    wait_until(lambda: "disk writes again" in log.read_text(), what=log.read_text())
-    errors = [line for line in log.read_text().splitlines() if " ERROR " in line]
-    assert len(errors) == 1, errors
-    history = stage.history()
-    assert faults_of(history) == []
-    assert [call.failure for call in history.calls if call.failure] == []
+@pytest.mark.parametrize("name", DISK_TRIALS)
+def test_a_full_disk_of_one_center_stops_nobody_else(stage: Stage, name: str) -> None:
+    trial = DISK_TRIALS[name](stage)
+    assert (trial.faults, trial.failed, trial.two_claimants_ms) == ([], 0, 0.0)
+    assert trial.leader_changes == ("leader" in name)

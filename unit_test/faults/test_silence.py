@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from libevrpc.core.clustermap import ServerState
-from unit_test.faults.history import faults_of
 from unit_test.faults.stage import CALM, Stage
-from unit_test.interop.clusters import wait_until
+from unit_test.faults.trials import fall_silent
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -30,27 +27,7 @@ def stage(networks: None, tmp_path: Path) -> Iterator[Stage]:
 def test_a_mass_of_silent_servers_is_suspected_then_dropped_and_disturbs_no_call(
     stage: Stage,
 ) -> None:
-    _, living = stage.flock(6, "Echo")
-    frozen, silent = stage.flock(4, "Other")
-    stage.leader()
-    stage.await_servers(*living, *silent)
-    stage.call()
-    frozen.signal(signal.SIGSTOP)
-
-    def suspected() -> bool:
-        maps = [stage.map(each) for each in stage.ids]
-        return all(
-            found is not None
-            and {s.address for s in found.servers if s.state is ServerState.SUSPECT} == set(silent)
-            and len(found.servers) == len(living) + len(silent)
-            for found in maps
-        )
-
-    wait_until(suspected, what=f"four suspects\n{stage.logs()}")
-    stage.await_servers(*living)
-    frozen.signal(signal.SIGCONT)
-    stage.await_servers(*living, *silent)
-    history = stage.history()
-    assert faults_of(history) == []
-    assert len(history.calls) > 100
-    assert [call.failure for call in history.calls if call.failure] == []
+    seen = fall_silent(stage)
+    assert (seen.faults, seen.failed) == ([], 0)
+    assert seen.calls > 100
+    assert seen.dropped_ms - seen.suspected_ms > 500.0

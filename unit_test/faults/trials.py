@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from libevrpc.clock import monotonic_s
-from libevrpc.core.clustermap import ClusterMap
+from libevrpc.core.clustermap import ClusterMap, ServerState
 from unit_test.faults.history import History, faults_of, lag_s, reigns_of, two_claimants_s
 from unit_test.faults.stage import Stage
 from unit_test.interop.clusters import wait_until
 
-__all__ = ["TRIALS", "Trial"]
+__all__ = ["DISK_TRIALS", "LOST", "TRIALS", "Silence", "Trial", "fall_silent", "go_dark"]
 
 
 @dataclass(slots=True)
@@ -201,6 +201,11 @@ def refuse(stage: Stage) -> Trial:
 
 # The leader stays -----------------------------------------------------------------------------
 
+
+def _await_served(stage: Stage, address: str, center: int) -> None:
+    wait_until(lambda: address in stage.servers_at(center), what=stage.logs())
+
+
 CHANGES = 3
 """Registrations during a cut that must change no leader."""
 
@@ -221,7 +226,7 @@ def _keep_leader(stage: Stage, cut: Callable[[int, int, int], float], victim_ser
         with stage.beacon() as beacon:
             stage.register(beacon, leader, stage.others(victim))
             if victim_serves:
-                wait_until(lambda b=beacon: b in stage.servers_at(victim), what=stage.logs())
+                _await_served(stage, beacon, victim)
     healed_s = monotonic_s()
     stage.heal()
     _follow_again(stage, victim, leader)
@@ -263,8 +268,8 @@ def mute_follower(stage: Stage) -> Trial:
 # Every center is lost -------------------------------------------------------------------------
 
 
-def go_dark(stage: Stage, calls: int = 100) -> Trial:
-    """SIGKILL every center; start all again after so many calls."""
+def go_dark(stage: Stage, calls: int = 100, dark_s: float = 0.0) -> Trial:
+    """SIGKILL every center; start all again after so many calls and so long."""
     leader = stage.leader()
     epoch = stage.epoch(leader)
     newest = stage.map(leader)
@@ -272,6 +277,8 @@ def go_dark(stage: Stage, calls: int = 100) -> Trial:
     since_s = monotonic_s()
     for center in stage.ids:
         stage.kill(center)
+    if dark_s:
+        wait_until(lambda: monotonic_s() >= since_s + dark_s, 2 * dark_s)
     wait_until(lambda: len(stage.history().between(since_s).calls) >= calls, what="calls")
     stage.start_all()
     stage.newer_epoch(epoch, stage.ids)
@@ -285,13 +292,115 @@ def go_dark(stage: Stage, calls: int = 100) -> Trial:
     return trial
 
 
-TRIALS: dict[str, Callable[[Stage], Trial]] = {
+# A disk is full -------------------------------------------------------------------------------
+
+
+def _fill(stage: Stage, pick: Callable[[int], int]) -> Trial:
+    """Fill one center's own disk; give it room again when the others have published."""
+    leader = stage.leader()
+    epoch = stage.epoch(leader)
+    victim = pick(leader)
+    others = stage.others(victim)
+    log = stage.folder / f"center-{victim}.log"
+    told = len(log.read_text())
+    since_s = monotonic_s()
+    stage.fill_disk(victim)
+    with stage.beacon() as first, stage.beacon() as second:
+        stage.register(first, others[0], others)
+        stage.register(second, others[0], others)
+        stage.free_disk(victim)
+        stage.register(second, stage.leader(), stage.ids)
+    wait_until(lambda: "disk writes again" in log.read_text()[told:], what=log.read_text())
+    trial, _ = _judge(stage, since_s, leader, epoch)
+    lines = [line for line in log.read_text()[told:].splitlines() if " ERROR " in line]
+    if len(lines) != 1 or "No space left on device" not in lines[0]:
+        trial.faults.append(f"said in its log: {lines}")
+    return trial
+
+
+def fill_leader(stage: Stage) -> Trial:
+    """Fill the leader's disk: it gives way to one that can write."""
+    return _fill(stage, lambda leader: leader)
+
+
+def fill_follower(stage: Stage) -> Trial:
+    """Fill a follower's disk."""
+    return _fill(stage, lambda leader: stage.others(leader)[0])
+
+
+# Many servers are silent ----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Silence:
+    """What was seen of four of ten servers that fell silent at once.
+
+    Attributes:
+        suspected_ms: until every center's map had them as suspects, and all ten.
+        dropped_ms: until no center's map had them.
+        calls, failed: of a client, to the others.
+        faults: what must never be, and was.
+    """
+
+    suspected_ms: float
+    dropped_ms: float
+    calls: int
+    failed: int
+    faults: list[str]
+
+
+def fall_silent(stage: Stage, within_s: float = 90.0) -> Silence:
+    """Freeze four of ten servers until they are dropped; they come back when they go on.
+
+    Args:
+        stage: without servers and clients.
+        within_s: how long it may take until they are dropped.
+    """
+    _, living = stage.flock(6, "Echo")
+    frozen, silent = stage.flock(4, "Other")
+    stage.leader()
+    stage.await_servers(*living, *silent)
+    stage.call()
+    since_s = frozen.signal(signal.SIGSTOP)
+
+    def suspected() -> bool:
+        maps = [stage.map(each) for each in stage.ids]
+        return all(
+            found is not None
+            and {s.address for s in found.servers if s.state is ServerState.SUSPECT} == set(silent)
+            and len(found.servers) == len(living) + len(silent)
+            for found in maps
+        )
+
+    wait_until(suspected, what=f"four suspects\n{stage.logs()}")
+    suspected_ms = (monotonic_s() - since_s) * 1000.0
+    dropped_ms = (stage.await_servers(*living, within_s=within_s) - since_s) * 1000.0
+    frozen.signal(signal.SIGCONT)
+    stage.await_servers(*living, *silent)
+    history = stage.history()
+    failures = [call.failure for call in history.calls if call.failure]
+    faults = [*faults_of(history), *failures[:3]]
+    return Silence(suspected_ms, dropped_ms, len(history.calls), len(failures), faults)
+
+
+LOST = {
     "leader killed": kill,
     "leader frozen": freeze,
     "leader isolated": isolate,
     "leader hears nobody": deafen,
     "nobody hears the leader": mute,
     "leader's connections reset": refuse,
+}
+"""Faults that cost the leader its place."""
+
+DISK_TRIALS: dict[str, Callable[[Stage], Trial]] = {
+    "disk of the leader full": fill_leader,
+    "disk of a follower full": fill_follower,
+}
+"""For a stage whose centers have small disks of their own."""
+
+TRIALS: dict[str, Callable[[Stage], Trial]] = {
+    **LOST,
     "follower cut off": cut_follower,
     "link of leader and follower cut": cut_link,
     "link of two followers cut": cut_followers,
