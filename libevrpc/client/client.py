@@ -10,18 +10,18 @@ from typing import Any, Self
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from libevrpc.channel.background import acquire_loop, release_loop, watch_forks
+from libevrpc.channel.background import watch_forks
 from libevrpc.channel.channel import Channel
 from libevrpc.channel.connection import ConnectionOptions
 from libevrpc.channel.dial import DialTimes
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
 from libevrpc.client.invocation import CallShape, Invocation
+from libevrpc.client.lease import Lease
 from libevrpc.client.method import MethodSpec, object_method
 from libevrpc.client.router import Router
 from libevrpc.client.started import FutureInvocation
 from libevrpc.client.stub import Stub
-from libevrpc.clock import monotonic_s
 from libevrpc.core.balancers import BALANCERS, Balancer, balancer_named
 from libevrpc.core.breaker import BreakerPolicy
 from libevrpc.core.compress import CompressType
@@ -33,14 +33,11 @@ from libevrpc.core.retry import RetryBudget, RetryPolicy
 from libevrpc.core.targets import parse_target
 from libevrpc.errors import ConfigError, UsageError
 from libevrpc.loop.eventloop import EventLoop, on_any_loop
-from libevrpc.registry.base import Resolver
 from libevrpc.registry.opening import open_resolver
 from libevrpc.settings import ClientSettings, load_settings
 
 __all__ = ["RpcClient"]
 
-_SETTLE_S = 1.0
-"""How long `close` waits, at most, for a dial that one-way requests wait for."""
 _METHODS_KEPT_MAX = 1024
 """Methods of plain objects whose constant bytes a client keeps."""
 
@@ -49,7 +46,8 @@ class RpcClient:
     """Calls the services behind a target. Thread-safe, fork-safe, cheap to build.
 
     Nothing is connected or started before the first call; broken connections come back by
-    themselves. May be subclassed. Close it, or use it as a context manager.
+    themselves. May be subclassed. Close it, or use it as a context manager: one that is dropped
+    closes itself when its last call is done, with a ResourceWarning.
 
     Args:
         target: ``host:port``, ``unix:///path``, ``list://a:1,b:2``,
@@ -95,9 +93,8 @@ class RpcClient:
 
     def _start_afresh(self) -> None:
         self._lock = threading.Lock()
-        self._loop: EventLoop | None = None
+        self._lease: Lease | None = None
         self._routes: dict[str, tuple[Router, CallShape]] = {}
-        self._resolvers: list[Resolver] = []
 
     def after_fork(self) -> None:
         """Drop what belongs to the parent. Called in the child; not for users."""
@@ -228,18 +225,10 @@ class RpcClient:
             if self._closed:
                 return
             self._closed = True
-            routers = {id(router): router for router, _ in self._routes.values()}
-            resolvers, self._resolvers = self._resolvers, []
             self._routes = {}
-            loop, self._loop = self._loop, None
-        for resolver in resolvers:
-            resolver.close()
-        until_s = monotonic_s() + (0.0 if on_any_loop() else _SETTLE_S)
-        for router in routers.values():
-            router.settle(until_s)
-            router.close("client is closed")
-        if loop is not None:
-            release_loop()
+            lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.close()
 
     def __enter__(self) -> Self:
         return self
@@ -278,11 +267,12 @@ class RpcClient:
                 route = next(iter(self._routes.values()))  # the same servers, whatever is asked
                 self._routes[service] = route
                 return route
-            if self._loop is None:
-                self._loop = acquire_loop()
-            route = self._make_router(self._loop), self._make_shape(self._loop)
+            lease = self._lease
+            if lease is None:
+                lease = self._lease = Lease(self._target.text)
+            route = self._make_router(lease.loop), self._make_shape(lease)
             resolver = open_resolver(self._target, self._target.path or service, self.settings)
-            self._resolvers.append(resolver)
+            lease.hold(route[0], resolver)
             route[0].explain = resolver.trouble
             resolver.start(route[0].update)
             self._routes[service] = route
@@ -314,10 +304,10 @@ class RpcClient:
             lambda endpoint: Channel(endpoint, loop, options, times),
         )
 
-    def _make_shape(self, loop: EventLoop) -> CallShape:
+    def _make_shape(self, lease: Lease) -> CallShape:
         settings = self.settings
         return CallShape(
-            loop=loop,
+            lease=lease,
             hello_field=CLIENT_HELLO.field(),
             compress_type=int(CompressType[settings.compress.upper()]),
             checksum=settings.checksum,

@@ -18,6 +18,7 @@ from libevrpc.client.arguments import (
     wrong_timeout,
 )
 from libevrpc.client.controller import ClientController
+from libevrpc.client.lease import Lease
 from libevrpc.client.method import MethodSpec
 from libevrpc.client.router import Router
 from libevrpc.core.compress import compress, decompress
@@ -26,7 +27,6 @@ from libevrpc.core.hello import HELLO_FIELD, ONEWAY_FIELD
 from libevrpc.core.prpc import META_ROOM_BYTES, Reply
 from libevrpc.core.retry import GiveUp, Retry
 from libevrpc.errors import Errno, RpcError, StatusCode
-from libevrpc.loop.eventloop import EventLoop
 
 __all__ = ["CallShape", "Hold", "Invocation", "Outcome"]
 
@@ -35,6 +35,7 @@ class CallShape:
     """What a client's calls have in common. Immutable, any thread.
 
     Attributes:
+        lease: of the client: its connections stay while there is a call on its way.
         loop: the background loop.
         hello_field: what the first request of a connection says of us.
         compress_type, checksum: how requests are sent unless a controller says otherwise.
@@ -50,6 +51,7 @@ class CallShape:
         "frame_bytes_max",
         "hello_field",
         "inflated_bytes_max",
+        "lease",
         "loop",
         "request_bytes_max",
         "usual",
@@ -58,7 +60,7 @@ class CallShape:
     def __init__(
         self,
         *,
-        loop: EventLoop,
+        lease: Lease,
         hello_field: str,
         compress_type: int,
         checksum: bool,
@@ -67,7 +69,8 @@ class CallShape:
     ) -> None:
         self.request_bytes_max = request_bytes_max
         self.frame_bytes_max = request_bytes_max + META_ROOM_BYTES
-        self.loop = loop
+        self.lease = lease
+        self.loop = lease.loop
         self.hello_field = hello_field
         self.compress_type = compress_type
         self.checksum = checksum

@@ -34,6 +34,10 @@ _AT_FAULT = (
 _NEVER_S = float("inf")
 
 
+def _knows_nothing() -> None:
+    """Stand in for a registry."""
+
+
 class Router:
     """Endpoints, channels and balancer of one service. All methods: any thread.
 
@@ -85,7 +89,7 @@ class Router:
         """Set while there is an endpoint to call."""
         self.remembered = False
         """True while all endpoints are left from an earlier process, and may be long gone."""
-        self.explain: Callable[[], RpcError | None] = lambda: None
+        self.explain: Callable[[], RpcError | None] = _knows_nothing
         """Says why there is nobody to call, as far as the registry knows."""
         self.confirmed = threading.Event()
         """Set once the registry itself has named the endpoints."""
@@ -262,6 +266,7 @@ class Router:
             self.closed = True
             self.ended.set()
             self.remembered = False
+            self.explain = _knows_nothing
             self.known.set()  # whoever waits for an endpoint need not wait any longer
             self.confirmed.set()
             channels = [*self._channels.values(), *self._leaving]
