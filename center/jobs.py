@@ -34,10 +34,17 @@ class JobThread:
     Args:
         name: of the thread.
         on_done: told the outcome of each job, on that thread.
+        at_end: called on that thread after its last job.
     """
 
-    def __init__(self, name: str, on_done: Callable[[Event], object]) -> None:
+    def __init__(
+        self,
+        name: str,
+        on_done: Callable[[Event], object],
+        at_end: Callable[[], object] | None = None,
+    ) -> None:
         self._on_done = on_done
+        self._at_end = at_end
         self._jobs: queue.SimpleQueue[Callable[[], Event] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -49,14 +56,17 @@ class JobThread:
         """Run `job`, which does not raise, soon. Any thread; never blocks."""
         self._jobs.put(job)
 
-    def stop(self) -> None:
-        """Do what waits and end. Any thread, after `start`."""
+    def stop(self) -> bool:
+        """Do what waits and end. Any thread, after `start`; False: it takes too long."""
         self._jobs.put(None)
         self._thread.join(_JOIN_S)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._on_done(job())
+        if self._at_end is not None:
+            self._at_end()
 
 
 def write_record(store: Store, persist: Persist) -> Persisted | PersistFailed:

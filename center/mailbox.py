@@ -40,6 +40,7 @@ class Mailbox:
         self._items: deque[Item] = deque()
         self._reports: dict[str, ServerReport] = {}
         self._rung = False
+        self._read_fd = -1
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
         os.set_blocking(self._write_fd, False)
@@ -101,6 +102,12 @@ class Mailbox:
         return items
 
     def close(self) -> None:
-        """Give the pipe back, once nobody can ring any more. Once."""
-        os.close(self._read_fd)
-        os.close(self._write_fd)
+        """Give the pipe back, once nobody can ring any more. Any number of times."""
+        if self._read_fd >= 0:
+            os.close(self._read_fd)
+            os.close(self._write_fd)
+            self._read_fd = self._write_fd = -1
+
+    def __del__(self) -> None:
+        """Give the pipe back where a thread that might ring outlived everybody else."""
+        self.close()

@@ -20,6 +20,7 @@ from typing import assert_never
 from center.bus import Bus, public_key
 from center.centers_list import CentersList
 from center.core.assignment import AssignmentKind, WeightPolicy
+from center.core.ballot import State
 from center.core.events import (
     Action,
     Dial,
@@ -137,7 +138,8 @@ class Runner:
             self._store.close()
             raise
         self._mailbox = Mailbox()
-        self._disk = JobThread("center-disk", self._mailbox.put)
+        # Whoever writes gives the folder free: a write may hang for longer than a stop waits.
+        self._disk = JobThread("center-disk", self._mailbox.put, self._store.close)
         self._plans = JobThread("center-plan", self._mailbox.put)
         self._dials = Dials(self._mailbox.put)
         self._main = threading.Thread(target=self._run, name="center-main", daemon=True)
@@ -257,12 +259,17 @@ class Runner:
         if started:
             self._polls.stop()
         self._server.stop(0.0)
+        ended = not self._main.is_alive()
         if started:
-            self._plans.stop()
-            self._disk.stop()
+            ended &= self._plans.stop()
+            if not self._disk.stop():
+                log.warning("a write hangs; the data folder is in use until it ends")
+                ended = False
+        else:
+            self._store.close()
         self._dials.close()
-        self._store.close()
-        self._mailbox.close()
+        if ended:  # else somebody may still ring its bell, and it closes with the last of them
+            self._mailbox.close()
 
     # -- center-main --------------------------------------------------------------------
 
@@ -272,12 +279,20 @@ class Runner:
         except ConfigError as exc:
             self._failure = exc
         except Exception as exc:
-            log.exception("the center's node failed")
+            log.exception("the center's node failed; nothing is served any more")
             self._failure = exc
         finally:
             self._bound.set()
+            self._hang_up()
             if self._on_end is not None:
                 self._on_end()
+
+    def _hang_up(self) -> None:
+        """Leave servers and clients to other centers: behind the port nobody is left."""
+        self._front = replace(self._front, state=State.LOOKING, leader=None)
+        if self._going.is_set() and not self._stopping:
+            self._polls.wake()
+            self._server.stop(0.0)
 
     def _open_and_serve(self) -> None:
         settings = self._settings

@@ -14,13 +14,14 @@ from center.store import Store
 
 def test_jobs_run_in_their_order_and_what_waits_is_done_before_the_end() -> None:
     done: list[Event] = []
-    thread = JobThread("test-jobs", done.append)
+    ended: list[int] = []
+    thread = JobThread("test-jobs", done.append, lambda: ended.append(len(done)))
     events = [Persisted(number) for number in range(5)]
     for event in events:
         thread.put(lambda event=event: event)  # type: ignore[misc]
     thread.start()
-    thread.stop()
-    assert done == events
+    assert thread.stop()
+    assert (done, ended) == (events, [5])
     thread.put(Tick)
     assert done == events, "after the end nothing runs"
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from center import jobs as jobs_module
 from center import mailbox as mailbox_module
 from center.core.ballot import State
 from center.core.events import NodeStatus
@@ -82,6 +83,65 @@ def test_an_error_in_the_node_ends_the_center(
     assert ended.wait(WAIT_S)
     assert runner.failed
     assert "a bug" in caplog.text
+
+
+def test_a_center_without_its_node_serves_nobody(runner: Runner) -> None:
+    runner.start()
+    wait_until(lambda: leads(runner))
+    with RpcClient(runner.address, timeout_s=WAIT_S, retries_max=0) as client:
+        pull = client.stub(CENTER).Pull.future
+        held = runner.front()
+        assert held.map is not None
+        waits = pull(
+            center_pb2.PullRequest(
+                cluster_id=held.map.cluster_id,
+                epoch=held.stamp[0],
+                version=held.stamp[1],
+                wait_ms=60_000,
+            )
+        )
+
+        def fail(status: NodeStatus, claims: bool) -> None:
+            raise RuntimeError("a bug")
+
+        runner.ask(fail)
+        with pytest.raises(RpcError):
+            waits.result()
+    assert (runner.front().state, runner.front().leader) == (State.LOOKING, None)
+    with RpcClient(runner.address, timeout_s=0.2, retries_max=0) as client, pytest.raises(RpcError):
+        client.stub(CENTER).Report(center_pb2.ReportRequest(address="127.0.0.1:1"))
+
+
+def test_a_folder_is_in_use_while_a_write_hangs(
+    opening: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    usual = Store.write
+    hanging, going = threading.Event(), threading.Event()
+
+    def write(store: Store, record: Record) -> None:
+        hanging.set()
+        assert going.wait(WAIT_S)
+        usual(store, record)
+
+    monkeypatch.setattr(jobs_module, "_JOIN_S", 0.1)
+    monkeypatch.setattr(Store, "write", write)
+    runner = opening.runner()
+    runner.start()
+    assert hanging.wait(WAIT_S)
+    runner.stop()
+    assert "a write hangs" in caplog.text
+    with pytest.raises(ConfigError, match="in use by another center"):
+        opening.runner()
+    going.set()
+
+    def freed() -> bool:
+        try:
+            Store(opening.folder, 1).close()
+        except ConfigError:
+            return False
+        return True
+
+    wait_until(freed)
 
 
 def test_a_disk_that_fails_for_a_while_delays_the_cluster_only(
