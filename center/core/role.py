@@ -218,11 +218,8 @@ class Role:
 
     def _promise_self(self, candidacy: Candidacy) -> list[Action]:
         def durable(done_s: float) -> list[Action]:
-            if self.candidacy is not candidacy:
-                return []
-            record = self.ledger.durable
-            candidacy.accept_own(record.map)
-            return self.judge(done_s)
+            candidacy.accept_own(self.ledger.durable.map)  # it may have been given up meanwhile
+            return [] if self.candidacy is None else self.judge(done_s)
 
         return self.ledger.accept(candidacy.epoch, durable)
 
@@ -385,7 +382,7 @@ class Role:
     ) -> list[Action]:
         self._promising = None
         stands = (self.leader, self.epoch, self.ledger.promised)
-        if stands != (sender, asked.epoch, asked.epoch) or self.reign is not None:
+        if stands != (sender, asked.epoch, asked.epoch):
             return []
         self.be_patient(now_s)
         record = self.ledger.durable

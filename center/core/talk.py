@@ -284,7 +284,7 @@ class Talk:
         role = self._role
         ledger = role.ledger
         following = role.state is State.FOLLOWING and role.leader == sender
-        if not following or not put.epoch == put.map.epoch == role.epoch == ledger.promised:
+        if not following or not put.epoch == put.map.epoch == ledger.promised:
             return []
         if self._foreign(put.cluster_id):
             return []
