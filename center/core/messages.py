@@ -108,6 +108,8 @@ class Confirmation:
         stamp: the sender's newest map: answer with yours only if it is newer.
         cluster_id: "" while the sender has none.
         digest: of its centers list.
+        lease_s: how long the sender may go on claiming to lead without an answer; who follows
+            it is patient for longer.
     """
 
     epoch: int
@@ -115,6 +117,7 @@ class Confirmation:
     stamp: Stamp
     cluster_id: str
     digest: str
+    lease_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,11 @@ __all__ = ["Role"]
 
 FETCH_S = 0.5
 """A center that cannot follow asks for the committed map this often."""
+PATIENCE_OVER_LEASE = 1.25
+"""A follower's patience, at least, as a multiple of its leader's lease: spans are each center's
+own, and a leader whose lease is the longer one must have given up before it is replaced."""
+LEASE_MAX_S = 3600.0
+"""No longer lease is believed."""
 RAISES_MAX = 3
 """How often one candidacy raises its epoch because somebody is bound to a larger one."""
 
@@ -105,6 +110,7 @@ class Role:
         self._raises = 0
         self._promised_to: tuple[int, int, int] | None = None
         self._promising: tuple[int, int] | None = None
+        self._lease_s = 0.0
 
     # Saying things --------------------------------------------------------------------------
 
@@ -138,10 +144,11 @@ class Role:
         )
 
     def be_patient(self, now_s: float) -> None:
-        """Wait anew for a sign of life."""
+        """Wait anew for a sign of life, for longer than the leader's own lease lasts."""
         timing = self.timing
         jitter = 1 + timing.patience_jitter * self._chance.random()
-        self.patience_until_s = now_s + timing.patience_s * jitter
+        patience_s = max(timing.patience_s, PATIENCE_OVER_LEASE * self._lease_s)
+        self.patience_until_s = now_s + patience_s * jitter
 
     def _become(self, state: State, leader: int | None, epoch: int, why: str) -> list[Action]:
         if (state, leader, epoch) == (self.state, self.leader, self.epoch):
@@ -169,6 +176,7 @@ class Role:
             self.reign.over = True
             self.reign = None
         self.candidacy = None
+        self._lease_s = 0.0
         self._fetch_s = now_s + FETCH_S
         actions = self._become(State.LOOKING, None, self.ledger.promised, why)
         map_epoch, map_version = self.ledger.durable.stamp
@@ -230,7 +238,12 @@ class Role:
         candidacy = self.candidacy
         record = self.ledger.durable
         question = Confirmation(
-            candidacy.epoch, False, record.stamp, self.ledger.cluster_id, self.voters.digest
+            candidacy.epoch,
+            False,
+            record.stamp,
+            self.ledger.cluster_id,
+            self.voters.digest,
+            self.timing.lease_s,
         )
         waiting = [peer for peer in self.peers if peer not in candidacy.accepted]
         for peer in waiting:
@@ -361,6 +374,7 @@ class Role:
         actions: list[Action] = []
         if self.reign is not None or self.candidacy is not None:
             actions += self.look(now_s, f"center {sender} confirmed epoch {asked.epoch}")
+        self._lease_s = min(asked.lease_s, LEASE_MAX_S)
         self.be_patient(now_s)
         if (self.leader, self.epoch) != (sender, asked.epoch):
             actions += self._become(State.OBSERVING, sender, asked.epoch, "confirmed")

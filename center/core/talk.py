@@ -194,7 +194,16 @@ class Talk:
             return [self._refuse(sender, asked.epoch)]
         if not role.may_promise(sender, incarnation, asked):
             return [self._refuse(sender, asked.epoch)]
-        return role.promise(sender, incarnation, asked, now_s)
+        return self._compare_leases(sender, asked, now_s) + role.promise(
+            sender, incarnation, asked, now_s
+        )
+
+    def _compare_leases(self, sender: int, asked: Confirmation, now_s: float) -> list[Action]:
+        own_s = self._role.timing.lease_s
+        if asked.lease_s == own_s:
+            return []
+        what = f"has lease_s = {asked.lease_s:g}, here it is {own_s:g}: set all centers alike"
+        return self._complain(sender, what, now_s)
 
     def _foreign(self, cluster_id: str) -> bool:
         return self._role.ledger.cluster_id not in ("", cluster_id) and bool(cluster_id)
@@ -248,7 +257,12 @@ class Talk:
             return actions
         publication = role.reign.publication
         taken = Confirmation(
-            role.reign.epoch, True, publication.stamp, publication.cluster_id, join.digest
+            role.reign.epoch,
+            True,
+            publication.stamp,
+            publication.cluster_id,
+            join.digest,
+            role.timing.lease_s,
         )
         return [*actions, Send(sender, taken)]
 
