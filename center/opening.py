@@ -98,15 +98,20 @@ def data_folder(settings: CenterSettings, center_id: int) -> Path:
 
 
 def check_security(centers: CentersList, settings: CenterSettings) -> None:
-    """Refuse to speak beyond this machine unless the configuration says so.
+    """Refuse to speak beyond this machine without protection, unless that is what is wanted.
 
     Raises:
-        ConfigError: a center is elsewhere, or would be reachable from there, and `security`
-            is not none.
+        ConfigError: a center is elsewhere, or would be reachable from there, there are not
+            both keys and a token, and `security` is not none.
     """
-    if settings.security == "none":
+    if settings.security == "none" or (centers.keyed and settings.token_file):
         return
-    hint = " and nothing protects the links; write security = none in [center] to allow that"
+    lacks = "and nothing protects the links: give the centers keys and set token_file"
+    if centers.keyed:
+        lacks = "and nothing protects the port for servers and clients: set token_file"
+    elif settings.token_file:
+        lacks = "and nothing protects the links between centers: give them keys"
+    hint = f" {lacks}, or write security = none in [center] to allow that"
     for center in centers.centers:
         if not is_loopback(center.host):
             raise ConfigError(

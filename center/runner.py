@@ -179,6 +179,7 @@ class Runner:
             threads=settings.threads,
             workers=1,
             security=settings.security,
+            token_file=settings.token_file,
             registry="",
             drain_s=0.0,
             body_bytes_max=BODY_BYTES_MAX,

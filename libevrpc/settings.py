@@ -95,6 +95,10 @@ def _security(about: str) -> Any:
     return _setting("loopback", about, choices=("loopback", "none"))
 
 
+def _token_file(about: str) -> Any:
+    return _setting("", f"file with the cluster's token, {about}; empty: none")
+
+
 def _log_level() -> Any:
     levels = ("debug", "info", "warning", "error")
     return _setting("info", "what goes to standard error", choices=levels)
@@ -185,8 +189,10 @@ class ServerSettings(_Settings):
         "words told with the server in the cluster's map, which clients get but do not choose by",
     )
     state_dir: str = _setting("", "what survives a restart; empty: the user's state folder")
+    token_file: str = _token_file("shown to centers and wanted from callers")
     security: str = _security(
-        "loopback: refuse to listen beyond this machine; none: listen anywhere, unprotected"
+        "loopback: refuse to listen beyond this machine without a token; none: listen anywhere,"
+        " unprotected"
     )
 
     def _check_together(self) -> None:
@@ -244,6 +250,7 @@ class ClientSettings(_Settings):
     )
     checksum: bool = _setting(False, "send a CRC-32C with each request")
     state_dir: str = _setting("", "what survives a restart; empty: the user's state folder")
+    token_file: str = _token_file("shown to every server and center that is called")
 
     def _check_together(self) -> None:
         for low, high in (
@@ -288,10 +295,12 @@ class CenterSettings(_Settings):
     key_file: str = _setting(
         "", "secret key of this center, where the centers list has public ones; empty: none"
     )
+    token_file: str = _token_file("wanted from servers and clients")
     list_generation: int = _count(1, "raised by one with each change of the centers list")
     threads: int = _count(2, "loop threads that serve clients", at_most=64)
     security: str = _security(
-        "loopback: refuse centers beyond this machine; none: speak to anyone, unprotected"
+        "loopback: refuse centers beyond this machine without keys and a token; none: speak to"
+        " anyone, unprotected"
     )
     log_level: str = _log_level()
 

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from libevrpc.channel.baton import ReaderBaton
 from libevrpc.channel.call import CallFailure, ClientCall, refusal
 from libevrpc.channel.options import ConnectionOptions
-from libevrpc.channel.private import cancel_frame, ping_frame
+from libevrpc.channel.private import cancel_frame, ping_frame, token_frame
 from libevrpc.channel.upkeep import FutureDeadlines, Upkeep
-from libevrpc.core.hello import GOAWAY_FIELD, read_hello
+from libevrpc.core.hello import GOAWAY_FIELD, PING_ID, read_hello
 from libevrpc.core.prpc import Broken, PrpcDecoder, Reply
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
@@ -226,6 +226,10 @@ class Connection(ReaderBaton):
 
     def _hear(self, reply: Reply, now_s: float) -> None:
         """Take a reply to no call: a notice, a pong, or one that came too late."""
+        if reply.error_code == Errno.UNAUTHENTICATED and reply.correlation_id == PING_ID:
+            text = f"{self.peer}: {reply.error_text}"
+            self._go_down(CallFailure(Errno.UNAUTHENTICATED, text, sent=False))
+            return
         fields = reply.user_fields
         if fields is None:
             return
@@ -326,6 +330,8 @@ class Connection(ReaderBaton):
         waiting, self._waiting = self._waiting, []
         refused: list[ClientCall] = []
         transport.cork()
+        if self._options.token:
+            transport.send(token_frame(self._options.token))
         for call, frame in waiting:
             if call is None:
                 transport.send(frame)

@@ -1,11 +1,11 @@
-"""What a connection says to a peer of ours beside its calls: heartbeats and cancels."""
+"""What a connection says beside its calls: who it is, heartbeats and cancels."""
 
 from __future__ import annotations
 
 from libevrpc.core.hello import INTERNAL_SERVICE, PING_ID
-from libevrpc.core.prpc_encode import RequestEncoder
+from libevrpc.core.prpc_encode import RequestEncoder, encode_signed
 
-__all__ = ["cancel_frame", "ping_frame"]
+__all__ = ["cancel_frame", "ping_frame", "token_frame"]
 
 _PING = RequestEncoder(INTERNAL_SERVICE, "Ping")
 _CANCEL = RequestEncoder(INTERNAL_SERVICE, "Cancel")
@@ -15,6 +15,14 @@ _TIMEOUT_MS = 1000
 def ping_frame() -> bytes:
     """Return a heartbeat; its answer has an id that no call has. Any thread."""
     return _PING.encode(PING_ID, b"", timeout_ms=_TIMEOUT_MS)
+
+
+def token_frame(token: bytes) -> bytes:
+    """Return what a connection begins with where there is a token: a heartbeat that shows it.
+
+    Any thread. Servers that take no tokens, and foreign ones, answer it like any other ping.
+    """
+    return encode_signed(INTERNAL_SERVICE, "Ping", PING_ID, token, _TIMEOUT_MS)
 
 
 def cancel_frame(own_id: int, cancelled_id: int) -> bytes:

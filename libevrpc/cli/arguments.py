@@ -39,6 +39,9 @@ class Parser(argparse.ArgumentParser):
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every command that asks a server takes."""
     parser.add_argument("--timeout", type=seconds, metavar="S", help="deadline, seconds (5)")
+    parser.add_argument(
+        "--token-file", metavar="FILE", help="the cluster's token (LIBEVRPC_CLIENT_TOKEN_FILE)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, errors too")
 
 

@@ -66,7 +66,9 @@ def run(given: argparse.Namespace) -> ExitStatus:
     target = at_service(given.target, service)
     with ExitStack() as stack:
         clients = [
-            stack.enter_context(RpcClient(target, timeout_s=given.timeout))
+            stack.enter_context(
+                RpcClient(target, timeout_s=given.timeout, token_file=given.token_file)
+            )
             for _ in range(connections)
         ]
         prepared = prepare(clients[0], given)

@@ -30,7 +30,8 @@ def run(given: argparse.Namespace) -> ExitStatus:
     controller = ClientController()
     controller.metadata = metadata_of(given.metadata)
     service, _ = split_method(given.method)
-    with RpcClient(at_service(given.target, service), timeout_s=given.timeout) as client:
+    target = at_service(given.target, service)
+    with RpcClient(target, timeout_s=given.timeout, token_file=given.token_file) as client:
         prepared = prepare(client, given)
         response = prepared.bind(client).wait(timeout_s=given.timeout, controller=controller)
     print_json(prepared.plain(response), given.json)

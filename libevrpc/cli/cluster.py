@@ -19,7 +19,9 @@ _CENTER = center_pb2.DESCRIPTOR.services_by_name["Center"]
 Found = TypeVar("Found")
 
 
-def ask_status(target: Target, timeout_s: float | None) -> center_pb2.StatusResponse:
+def ask_status(
+    target: Target, timeout_s: float | None, token_file: str | None
+) -> center_pb2.StatusResponse:
     """Return the status of the first center that answers.
 
     Raises:
@@ -31,10 +33,10 @@ def ask_status(target: Target, timeout_s: float | None) -> center_pb2.StatusResp
         status = center.Status(center_pb2.StatusRequest(), idempotent=True)
         return status
 
-    return _first(target, timeout_s, ask)
+    return _first(target, timeout_s, token_file, ask)
 
 
-def ask_map(target: Target, timeout_s: float | None) -> ClusterMap:
+def ask_map(target: Target, timeout_s: float | None, token_file: str | None) -> ClusterMap:
     """Return the whole map, of the first center that has one.
 
     Raises:
@@ -52,10 +54,15 @@ def ask_map(target: Target, timeout_s: float | None) -> ClusterMap:
         except ProtocolError as exc:
             raise RpcError.from_errno(Errno.BAD_RESPONSE, str(exc)) from None
 
-    return _first(target, timeout_s, ask)
+    return _first(target, timeout_s, token_file, ask)
 
 
-def _first(target: Target, timeout_s: float | None, ask: Callable[[Stub], Found]) -> Found:
+def _first(
+    target: Target,
+    timeout_s: float | None,
+    token_file: str | None,
+    ask: Callable[[Stub], Found],
+) -> Found:
     """Return the answer of the first center that has one.
 
     Raises:
@@ -64,7 +71,7 @@ def _first(target: Target, timeout_s: float | None, ask: Callable[[Stub], Found]
     failures: dict[str, RpcError] = {}
     for endpoint in target.endpoints:
         try:
-            with RpcClient(endpoint.address, timeout_s=timeout_s) as client:
+            with RpcClient(endpoint.address, timeout_s=timeout_s, token_file=token_file) as client:
                 return ask(client.stub(_CENTER))
         except RpcError as exc:
             failures[endpoint.address] = _explained(exc)

@@ -50,9 +50,9 @@ def run(given: argparse.Namespace) -> ExitStatus:
     """
     target = parse_target(given.target)
     if target.scheme == "center":
-        offers = _of_cluster(target, given.timeout)
+        offers = _of_cluster(target, given.timeout, given.token_file)
     else:
-        found = _of_server(given.target, "", given.timeout)
+        found = _of_server(given.target, "", given.timeout, given.token_file)
         offers = [Offer(each.name, each) for each in found]
     if given.json:
         print_json({"services": [_plain(each) for each in offers]})
@@ -63,25 +63,25 @@ def run(given: argparse.Namespace) -> ExitStatus:
 
 
 def _of_server(
-    target: str, service: str, timeout_s: float | None
+    target: str, service: str, timeout_s: float | None, token_file: str | None
 ) -> Sequence[internal_pb2.ServiceDescription]:
-    with RpcClient(target, timeout_s=timeout_s) as client:
+    with RpcClient(target, timeout_s=timeout_s, token_file=token_file) as client:
         return describe(client, service, timeout_s).services
 
 
-def _of_cluster(target: Target, timeout_s: float | None) -> list[Offer]:
+def _of_cluster(target: Target, timeout_s: float | None, token_file: str | None) -> list[Offer]:
     """Return what the map has, with the words of one server of each service.
 
     Raises:
         RpcError: no center can tell, or there is nothing to tell of.
     """
-    found = ask_map(target, timeout_s)
+    found = ask_map(target, timeout_s, token_file)
     names = sorted({name for table in found.tables for name in table.services})
     if target.path and target.path in names:
         names = [target.path]
     elif not names or target.path:
         raise _nothing(target, names)
-    return [_offer(found, name, timeout_s) for name in names]
+    return [_offer(found, name, timeout_s, token_file) for name in names]
 
 
 def _nothing(target: Target, names: list[str]) -> RpcError:
@@ -91,7 +91,7 @@ def _nothing(target: Target, names: list[str]) -> RpcError:
     return RpcError(StatusCode.UNIMPLEMENTED, text, errno=Errno.NO_SERVICE)
 
 
-def _offer(found: ClusterMap, name: str, timeout_s: float | None) -> Offer:
+def _offer(found: ClusterMap, name: str, timeout_s: float | None, token_file: str | None) -> Offer:
     """Ask the servers of a service, those in the best state first, until one describes it."""
     table = found.table_of(name)
     members = table.members if table is not None else ()
@@ -99,7 +99,7 @@ def _offer(found: ClusterMap, name: str, timeout_s: float | None) -> Offer:
     flaw = "no server"
     for entry in sorted(servers, key=lambda each: each.state):
         try:
-            for each in _of_server(entry.address, name, timeout_s):
+            for each in _of_server(entry.address, name, timeout_s, token_file):
                 return Offer(name, each, servers)
         except RpcError as exc:
             flaw = exc.text

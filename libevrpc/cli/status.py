@@ -31,7 +31,7 @@ def run(given: argparse.Namespace) -> ExitStatus:
     target = parse_target(text)
     if target.scheme != "center":
         raise ConfigError(f"status of {given.center!r}: write host:port,host:port of centers")
-    status = ask_status(target, given.timeout)
+    status = ask_status(target, given.timeout, given.token_file)
     if given.json:
         print_json(_plain(status))
     else:

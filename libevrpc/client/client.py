@@ -31,6 +31,7 @@ from libevrpc.core.objects import ContentType, encode_arguments
 from libevrpc.core.prpc import META_ROOM_BYTES, WireLimits
 from libevrpc.core.retry import RetryBudget, RetryPolicy
 from libevrpc.core.targets import parse_target
+from libevrpc.credentials import read_tokens
 from libevrpc.errors import ConfigError, UsageError
 from libevrpc.loop.eventloop import EventLoop, on_any_loop
 from libevrpc.registry.opening import open_resolver
@@ -83,6 +84,8 @@ class RpcClient:
         if not isinstance(target, str):
             raise ConfigError(f"target is a {type(target).__name__}: write it as text, host:port")
         self._target = parse_target(target)
+        tokens = read_tokens(self.settings.token_file)
+        self._token = b"" if tokens is None else tokens.shown
         self._rng = Random()
         self.timeout_s = self.settings.timeout_s
         """Deadline of calls that name none, seconds."""
@@ -289,6 +292,7 @@ class RpcClient:
             ),
             calls_max=settings.calls_per_connection_max,
             unsent_bytes_max=settings.unsent_bytes_max,
+            token=self._token,
         )
         times = DialTimes(settings.resolve_timeout_s, settings.connect_timeout_s)
         if self._balancer_class is not None:

@@ -31,6 +31,7 @@ from libevrpc.core.prpc_events import (
     Event,
     Reply,
     Request,
+    SignedRequest,
     WireLimits,
 )
 from libevrpc.errors import Errno, ProtocolError
@@ -45,6 +46,7 @@ __all__ = [
     "PrpcDecoder",
     "Reply",
     "Request",
+    "SignedRequest",
     "WireLimits",
 ]
 
@@ -251,7 +253,8 @@ class PrpcDecoder:
             text = "name of service or method is not UTF-8"
             return BadRequest(meta.correlation_id, Errno.BAD_REQUEST, text)
         split = stop - meta.attachment_size
-        return Request(
+        signed = bool(meta.authentication_data)
+        request = (SignedRequest if signed else Request)(
             meta.correlation_id,
             service,
             method,
@@ -263,6 +266,9 @@ class PrpcDecoder:
             meta.content_type,
             _user_fields(meta),
         )
+        if isinstance(request, SignedRequest):
+            request.authentication_data = meta.authentication_data
+        return request
 
     # -- replies ------------------------------------------------------------------------
 

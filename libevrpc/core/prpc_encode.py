@@ -9,7 +9,7 @@ from libevrpc.core.prpc import HEADER, MAGIC
 from libevrpc.errors import ERROR_TEXT_BYTES_MAX, Errno, RpcError
 from libevrpc.gen.rpc_meta_pb2 import RpcMeta
 
-__all__ = ["RequestEncoder", "encode_error", "encode_reply", "encode_request"]
+__all__ = ["RequestEncoder", "encode_error", "encode_reply", "encode_request", "encode_signed"]
 
 TIMEOUT_MS_MAX = 2**31 - 1
 """What the wire's int32 holds, 24 days; longer time-outs travel as this."""
@@ -109,6 +109,15 @@ def encode_request(
         meta, correlation_id, payload, attachment, compress_type, content_type, user_fields,
         checksum,
     )  # fmt: skip
+
+
+def encode_signed(
+    service: str, method: str, correlation_id: int, authentication_data: bytes, timeout_ms: int
+) -> bytes:
+    """Return the frame of an empty request that says who its sender is. Any thread."""
+    meta = _request_meta(service, method, timeout_ms, 0)
+    meta.authentication_data = authentication_data
+    return _frame(meta, correlation_id, b"", b"", 0, 0, None, False)
 
 
 def encode_reply(

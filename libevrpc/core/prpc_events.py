@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from libevrpc.errors import ProtocolError
 
-__all__ = ["BadRequest", "Broken", "Dropped", "Event", "Reply", "Request", "WireLimits"]
+__all__ = [
+    "BadRequest",
+    "Broken",
+    "Dropped",
+    "Event",
+    "Reply",
+    "Request",
+    "SignedRequest",
+    "WireLimits",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,18 @@ class Request:
         self.compress_type = compress_type
         self.content_type = content_type
         self.user_fields = user_fields
+
+
+class SignedRequest(Request):
+    """A request whose sender says who it is; the first of a connection, if any does.
+
+    Attributes:
+        authentication_data: what it shows.
+    """
+
+    __slots__ = ("authentication_data",)
+
+    authentication_data: bytes
 
 
 class Reply:

@@ -44,6 +44,7 @@ from libevrpc.core.reporting import (
     Unregistered,
 )
 from libevrpc.core.targets import Target
+from libevrpc.credentials import read_tokens
 from libevrpc.errors import ProtocolError, RpcError
 from libevrpc.gen import center_pb2
 from libevrpc.registry.base import Announcement, LoadSample
@@ -71,14 +72,16 @@ class _Driver:
     Subclasses say what the machine's next deadline is and how it ticks.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, token_file: str) -> None:
+        tokens = read_tokens(token_file)
+        self._token = b"" if tokens is None else tokens.shown
         self._link: CenterLink | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._ending = False
 
     def begin(self) -> None:
         """Start the thread. Once."""
-        self._link = CenterLink(self._lost)
+        self._link = CenterLink(self._lost, self._token)
         self._thread.start()
 
     def post(self, job: Callable[[], object]) -> bool:
@@ -142,11 +145,11 @@ class CenterRegistrar(_Driver):
 
     Args:
         target: the centers.
-        settings: report period, state folder.
+        settings: report period, state folder, token.
     """
 
     def __init__(self, target: Target, settings: ServerSettings) -> None:
-        super().__init__("libevrpc-report")
+        super().__init__("libevrpc-report", settings.token_file)
         self._centers = _addresses(target)
         self._settings = settings
         self._session = secrets.token_hex(8)
@@ -327,11 +330,11 @@ class CenterResolver(_Driver):
     Args:
         target: the centers.
         service: full name of the service.
-        settings: pull times, state folder.
+        settings: pull times, state folder, token.
     """
 
     def __init__(self, target: Target, service: str, settings: ClientSettings) -> None:
-        super().__init__("libevrpc-pull")
+        super().__init__("libevrpc-pull", settings.token_file)
         self._service = service
         self._client_id = secrets.token_hex(8)
         centers = _addresses(target)

@@ -54,14 +54,17 @@ class CenterLink:
     None, why there is none).
     """
 
-    def __init__(self, on_lost: Callable[[str], object]) -> None:
-        """Begin; `on_lost(center)` is put into `events` when a connection ends."""
+    def __init__(self, on_lost: Callable[[str], object], token: bytes = b"") -> None:
+        """Begin; `on_lost(center)` is put into `events` when a connection ends.
+
+        `token` is shown to the centers; empty: none is.
+        """
         self._on_lost = on_lost
         self.events: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._loop = acquire_loop()
         self._channels: dict[str, Channel] = {}
         self._encoders: dict[str, RequestEncoder] = {}
-        self._options = ConnectionOptions(WireLimits(), CALLS_MAX, UNSENT_BYTES_MAX)
+        self._options = ConnectionOptions(WireLimits(), CALLS_MAX, UNSENT_BYTES_MAX, token)
         self._times = DialTimes(resolve_s=1.0, connect_s=0.5)
         self._hello = Hello(HELLO_VERSION, HELLO_TIMEOUT_MS).field()
 

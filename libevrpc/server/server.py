@@ -20,10 +20,12 @@ from google.protobuf.descriptor import ServiceDescriptor
 from libevrpc.core.conn_timers import TimerLimits
 from libevrpc.core.endpoints import Endpoint, format_address, parse_endpoint
 from libevrpc.core.prpc import WireLimits
+from libevrpc.credentials import read_tokens
 from libevrpc.errors import ConfigError, UsageError
 from libevrpc.loop.eventloop import EventLoop, on_any_loop
 from libevrpc.loop.listener import bind_endpoint, unbind
 from libevrpc.server.dispatch import Dispatcher
+from libevrpc.server.door import Door
 from libevrpc.server.execute import running_call
 from libevrpc.server.internal import Offer, internal_entries, signatures_of
 from libevrpc.server.methods import MethodTable, object_entries, service_entries
@@ -110,7 +112,9 @@ class RpcServer:
         }
         self.settings = load_settings(ServerSettings, config=config, arguments=given)
         self._endpoints = [parse_endpoint(each, listening=True) for each in self.settings.listen]
-        _check_security(self._endpoints, self.settings.security)
+        tokens = read_tokens(self.settings.token_file)
+        self._door = None if tokens is None else Door(tokens)
+        _check_security(self._endpoints, self.settings.security, guarded=tokens is not None)
         self._offers: dict[str, Offer] = {}
         self._methods = MethodTable(internal_entries(lambda: self._offers))
         self._change_lock = threading.Lock()  # services are added and removed one at a time
@@ -233,7 +237,7 @@ class RpcServer:
             raise UsageError("start() is for a server that was never started")
         sockets = self._bind()
         _servers.add(self)
-        limits = _session_limits(self.settings)
+        limits = _session_limits(self.settings, self._door)
         shards = []
         for number in range(self.settings.threads):
             shards.append(
@@ -414,7 +418,7 @@ def _bound_address(sock: socket.socket, endpoint: Endpoint) -> str:
     return format_address(endpoint.host, sock.getsockname()[1])
 
 
-def _session_limits(settings: ServerSettings) -> SessionLimits:
+def _session_limits(settings: ServerSettings, door: Door | None) -> SessionLimits:
     return SessionLimits(
         wire=WireLimits(
             settings.body_bytes_max, settings.header_bytes_max, settings.inflated_bytes_max
@@ -430,6 +434,7 @@ def _session_limits(settings: ServerSettings) -> SessionLimits:
         call_timeout_max_s=settings.call_timeout_max_s,
         client_timeout_s=settings.client_timeout_s,
         inline_warn_s=settings.inline_warn_s,
+        door=door,
     )
 
 
@@ -440,14 +445,14 @@ def _connections_max(settings: ServerSettings) -> int:
     return max(1, min(settings.connections_max, soft - _SPARE_DESCRIPTORS))
 
 
-def _check_security(endpoints: Sequence[Endpoint], security: str) -> None:
-    """Refuse to listen beyond this machine unless the configuration says so."""
+def _check_security(endpoints: Sequence[Endpoint], security: str, *, guarded: bool) -> None:
+    """Refuse to listen beyond this machine without a token, unless the configuration says so."""
     for endpoint in endpoints:
-        if security == "none" or endpoint.path or is_loopback(endpoint.host):
+        if guarded or security == "none" or endpoint.path or is_loopback(endpoint.host):
             continue
         raise ConfigError(
             f"listen = {endpoint.address}: reachable from other machines without protection;"
-            " listen on 127.0.0.1, or write security = none"
+            " listen on 127.0.0.1, set token_file, or write security = none"
         )
 
 

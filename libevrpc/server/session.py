@@ -29,6 +29,7 @@ from libevrpc.core.wires import WireSwitch
 from libevrpc.errors import Errno, RpcError, status_of
 from libevrpc.loop.transport import Transport
 from libevrpc.server.calls import ServerCall, run_hook
+from libevrpc.server.door import Door
 from libevrpc.server.execute import execute, run_direct
 from libevrpc.server.methods import Handling, MethodEntry
 
@@ -67,6 +68,7 @@ class SessionLimits:
     call_timeout_max_s: float
     client_timeout_s: float
     inline_warn_s: float
+    door: Door | None = None
 
     @property
     def inflated_bytes_max(self) -> int:
@@ -82,6 +84,7 @@ class Session:
         posted_order, started_order: the last call given to the workers and the last one
             they began; while they differ another reply is near and sends can be shared.
         watched: the loop looks every millisecond whether a reply is held.
+        door: where the peer must show a token; None once it has, or where none is wanted.
     """
 
     __slots__ = (
@@ -98,6 +101,7 @@ class Session:
         "_sweeper",
         "_timers",
         "_transport",
+        "door",
         "in_flight",
         "limits",
         "peer",
@@ -123,6 +127,7 @@ class Session:
         self._inline_frames: list[bytes] | None = None
         self._inline_bytes = 0
         self._greeted = False
+        self.door = limits.door
         self._dropped = 0
         self._dropped_warn_s = -_NEVER_S
         self._end_hooks: dict[object, Callable[[], object]] | None = {}
@@ -143,6 +148,8 @@ class Session:
         self._inline_bytes = 0
         broken: Broken | None = None
         events = self._decoder.receive_data(data)
+        if self.door is not None:
+            events = self.door.let_in(self, events, now_s)
         for event in events:
             if type(event) is Request:
                 self._admit(event, now_s)
@@ -234,6 +241,8 @@ class Session:
 
     def _other_event(self, event: object) -> None:
         match event:
+            case Request():  # a signed one
+                self._admit(event, self._shard.loop.now_s)
             case BadRequest(correlation_id, errno, text):
                 self._timers.greeted = True
                 self._send_error(correlation_id, errno, text)
@@ -374,6 +383,13 @@ class Session:
         fields = request.user_fields
         if fields is None or ONEWAY_FIELD not in fields:
             self._send_error(request.correlation_id, errno, text)
+
+    def refuse(self, event: Request | BadRequest, errno: int, text: str) -> None:
+        """Answer what is not even looked at. Loop thread."""
+        if isinstance(event, Request):
+            self._turn_down(event, errno, text)
+        else:
+            self._send_error(event.correlation_id, errno, text)
 
     def turn_down(self, call: ServerCall, errno: int, text: str) -> None:
         """Answer a call that was admitted but found no room. Loop thread."""

@@ -1,15 +1,21 @@
-"""Centers with keys, as processes."""
+"""Centers with keys and tokens, as processes."""
 
 from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 from center.bus import public_key
+from libevrpc import RpcClient, RpcError
+from libevrpc.core.clustermap import ClusterMap
 from libevrpc.credentials import write_secret
-from unit_test.interop.clusters import Cluster
+from libevrpc.gen import center_pb2
+from unit_test.interop.clusters import Cluster, Status
 
-__all__ = ["KeyedCluster"]
+__all__ = ["GuardedCluster", "KeyedCluster"]
+
+CENTER = center_pb2.DESCRIPTOR.services_by_name["Center"]
 
 
 class KeyedCluster(Cluster):
@@ -57,3 +63,28 @@ class KeyedCluster(Cluster):
         key_file = self.key_files.get(center, "")
         config.write_text(f"[center]\nkey_file = {key_file}\n{self._settings}")
         return super().words(center, **{"config": str(config), **options})
+
+
+class GuardedCluster(KeyedCluster):
+    """A cluster whose centers want a token; `token_file` is what the test itself shows."""
+
+    token_file = ""
+
+    def status(self, center: int) -> Status | None:
+        """See `Cluster.status`."""
+        found: Status | None = self._ask(center, "Status", center_pb2.StatusRequest())
+        return found
+
+    def map(self, center: int, service: str = "") -> ClusterMap | None:
+        """See `Cluster.map`."""
+        found = self._ask(center, "Pull", center_pb2.PullRequest(service=service))
+        return ClusterMap.decode(found.map) if found is not None and found.map else None
+
+    def _ask(self, center: int, method: str, request: Any) -> Any:
+        try:
+            with RpcClient(
+                self.address(center), timeout_s=2.0, token_file=self.token_file
+            ) as client:
+                return getattr(client.stub(CENTER), method)(request)
+        except RpcError:
+            return None
