@@ -187,10 +187,12 @@ class _Child:
     def stop(self) -> None:
         """End the child: politely, then not."""
         self._stopping.set()
-        os.close(self._life_write)
+        os.close(self._life_write)  # which says nothing while a process that we forked has it
         self._life_write = -1
+        assert self._process is not None
+        self._process.terminate()
         self._thread.join(STOP_S)
-        if self._thread.is_alive() and self._process is not None:
+        if self._thread.is_alive():
             self._process.kill()
             self._thread.join()
         self._close()
@@ -242,6 +244,8 @@ class _Child:
             try:
                 self._launch()
                 failure = ""
+                if self._stopping.is_set() and self._process is not None:
+                    self._process.terminate()  # `stop` may have met the one before
             except OSError as exc:  # no descriptors or memory now
                 failure = f"cannot be started: {exc}"
 

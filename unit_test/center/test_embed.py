@@ -174,6 +174,36 @@ def test_a_first_start_that_fails_leaves_nothing_open(
     node.stop()
 
 
+def test_a_child_ends_though_a_worker_holds_the_pipe_of_its_life(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    statuses: list[int | None] = []
+    usual_pipe, usual_wait = os.pipe, subprocess.Popen.wait
+
+    def pipe() -> tuple[int, int]:
+        made = usual_pipe()
+        if not held:
+            held.append(os.dup(made[1]))  # as a worker has it that the program forks
+        return made
+
+    def wait(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        statuses.append(usual_wait(self, timeout))
+        return statuses[-1] or 0
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(embed.os, "pipe", pipe)
+            node = CenterNode(1, listed, data_dir=str(tmp_path / "data"))
+            node.start()
+        node.stop()
+    finally:
+        for fd in held:
+            os.close(fd)
+    assert statuses == [0]
+
+
 def test_a_child_that_does_not_end_is_killed(
     listed: Path, tmp_path: Path, launched: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
