@@ -69,6 +69,9 @@ class CenterNode:
             center_id, centers_list, config=config, new_cluster=new_cluster, settings=settings
         )
         self._in_process = in_process
+        self._folder: str | None = None
+        with contextlib.suppress(FileNotFoundError):  # it was removed: then no path counts from it
+            self._folder = os.getcwd()
         self._runner: Runner | None = None
         self._child: _Child | None = None
 
@@ -104,7 +107,7 @@ class CenterNode:
             runner.start()
             self._runner = runner
         else:
-            child = _Child(self._opening)
+            child = _Child(self._opening, self._folder)
             child.start()
             self._child = child
 
@@ -148,10 +151,16 @@ class _Child:
 
     The child ends when we do, however that happens: it holds the read end of a pipe whose write
     end is ours, and a descriptor of our process, since who we fork holds that write end too.
+
+    Args:
+        opening: what to run.
+        folder: where the paths in it count from; the program may have left it since. None:
+            there is none.
     """
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, opening: Opening, folder: str | None) -> None:
         self._opening = opening
+        self._folder = folder
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._life_read, self._life_write = os.pipe()
@@ -206,7 +215,7 @@ class _Child:
         """Start a process; returns its first line: it listens, or it is refused; else empty."""
         opening = self._opening
         words = [
-            *(sys.executable, "-m", "center", "--id", str(opening.id)),
+            *(sys.executable, "-P", "-m", "center", "--id", str(opening.id)),
             *("--centers-list", opening.centers.path, "--data-dir", str(opening.folder)),
             *(word for fd in self._life_fds for word in ("--parent-fd", str(fd))),
             *(("--new-cluster",) if opening.new_cluster else ()),
@@ -215,6 +224,7 @@ class _Child:
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
             words,
+            cwd=self._folder,
             env={**os.environ, **_environ_of(opening.settings), "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

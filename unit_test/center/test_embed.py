@@ -124,6 +124,22 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return pids
 
 
+@pytest.mark.parametrize("in_process", [False, True])
+def test_a_program_may_change_its_folder(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_process: bool
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zmq.py").write_text("raise SystemExit('a module of the program, not ours')\n")
+    node = CenterNode(1, listed.name, data_dir="data", in_process=in_process)
+    monkeypatch.chdir(elsewhere)
+    with node:
+        wait_until(lambda: leads(node))
+    assert (tmp_path / "data" / "record").exists()
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_a_child_that_dies_is_started_again(
     listed: Path, tmp_path: Path, launched: list[int]
 ) -> None:
