@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -139,7 +139,8 @@ class Host:
         self._holder.wait()
         for pipe in (self._holder.stdin, self._holder.stdout, self._holder.stderr):
             assert pipe is not None
-            pipe.close()
+            with suppress(BrokenPipeError):  # what was said to one that had ended
+                pipe.close()
 
 
 def _enter(fd: int) -> None:

@@ -179,11 +179,12 @@ class History:
 def _records_of(file: Path) -> Iterator[Record]:
     with file.open() as lines:
         for line in lines:
-            if line.endswith("\n"):
-                kind, *fields = json.loads(line)
-                if kind == "Read" and fields[-1] is not None:
-                    fields[-1] = tuple(fields[-1])
-                yield _KINDS[kind](*fields)
+            if not line.endswith("\n"):
+                break  # half written: what follows is its other half
+            kind, *fields = json.loads(line)
+            if kind == "Read" and fields[-1] is not None:
+                fields[-1] = tuple(fields[-1])
+            yield _KINDS[kind](*fields)
 
 
 # Verdicts -----------------------------------------------------------------------------------

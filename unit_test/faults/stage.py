@@ -119,6 +119,9 @@ class Stage(Cluster):
         mount = f'mount -t tmpfs -o size={self._disk_kib}k,mode=0700 none "$0" && exec "$@"'
         return [*words, "unshare", "--mount", "sh", "-c", mount, str(folder)]
 
+    def beside(self) -> list[str]:
+        return self.edge.words
+
     def disk(self, center: int) -> Path:
         """Return the folder of a center that has a disk of its own, as seen from here."""
         return Path(f"/proc/{self.processes[center].pid}/root{self.folder}/data-{center}")

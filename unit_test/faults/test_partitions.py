@@ -5,10 +5,12 @@ A few trials of each; `tools/measure_partitions.py` does each twenty times and p
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from unit_test.faults.stage import Stage
-from unit_test.faults.trials import TRIALS
+from unit_test.faults.stage import CALM, Stage
+from unit_test.faults.trials import FIVE_TRIALS, TRIALS
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -52,6 +54,17 @@ def test_a_follower_or_a_link_that_is_cut_and_healed_changes_no_leader(
         assert (trial.leader_changes, trial.outage_ms, trial.failed) == (0, 0.0, 0), name
         if trial.lag_ms is not None:
             assert trial.lag_ms < SOON_MS, name
+
+
+def test_a_minority_of_five_and_five_without_any_quorum_change_nothing(
+    networks: None, tmp_path: Path
+) -> None:
+    with Stage(tmp_path, centers=5, settings=CALM) as stage:
+        stage.populate()
+        for name, run in FIVE_TRIALS.items():
+            trial = run(stage)
+            assert trial.faults == [], name
+            assert (trial.two_claimants_ms, trial.leader_changes, trial.failed) == (0.0, 1, 0), name
 
 
 def test_with_every_center_dead_no_call_fails_and_no_map_goes_back(stage: Stage) -> None:

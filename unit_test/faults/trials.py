@@ -15,7 +15,16 @@ from unit_test.faults.history import History, faults_of, lag_s, reigns_of, two_c
 from unit_test.faults.stage import Stage
 from unit_test.interop.clusters import wait_until
 
-__all__ = ["DISK_TRIALS", "LOST", "TRIALS", "Silence", "Trial", "fall_silent", "go_dark"]
+__all__ = [
+    "DISK_TRIALS",
+    "FIVE_TRIALS",
+    "LOST",
+    "TRIALS",
+    "Silence",
+    "Trial",
+    "fall_silent",
+    "go_dark",
+]
 
 
 @dataclass(slots=True)
@@ -99,12 +108,18 @@ def _follow_again(stage: Stage, center: int, leader: int) -> None:
 
 
 def _lose_leader(
-    stage: Stage, lose: Callable[[int, list[int]], float], back: Callable[[int], object]
+    stage: Stage,
+    lose: Callable[[int, list[int]], float],
+    back: Callable[[int], object],
+    with_it: int = 0,
 ) -> Trial:
     """Lose the leader, let the majority work, give the old leader back.
 
-    What is reported to the old leader meanwhile must not be seen anywhere: that needs one
-    that still answers, so `lose` decides.
+    Args:
+        stage: settled.
+        lose: does it, given leader and others; returns the moment just before.
+        back: gives this leader back.
+        with_it: how many of the others, the first ones, are lost with it.
     """
     leader = stage.leader()
     others = stage.others(leader)
@@ -112,7 +127,8 @@ def _lose_leader(
     with stage.beacon() as beacon:
         since_s = lose(leader, others)
         stage.newer_epoch(epoch, others)
-        stage.register(beacon, others[0], others)
+        majority = others[with_it:]
+        stage.register(beacon, majority[0], majority)
         back(leader)
         after = stage.leader()
         stage.register(beacon, after, stage.ids)
@@ -136,7 +152,13 @@ def freeze(stage: Stage) -> Trial:
     return _lose_leader(stage, stop, stage.thaw)
 
 
-def _alone(stage: Stage, cut: Callable[[int, list[int]], float], *, heard: bool = False) -> Trial:
+def _alone(
+    stage: Stage,
+    cut: Callable[[int, list[int]], float],
+    *,
+    heard: bool = False,
+    with_it: int = 0,
+) -> Trial:
     """Cut the leader off by `cut`; a minority changes nothing.
 
     Args:
@@ -144,6 +166,7 @@ def _alone(stage: Stage, cut: Callable[[int, list[int]], float], *, heard: bool 
         cut: does it, given leader and others; returns the moment just before.
         heard: what the leader says still arrives: a quorum stores what it publishes, though
             it never learns of it, and the next leader takes that over.
+        with_it: how many of the others, the first ones, are cut off with it.
     """
     told: list[str] = []
 
@@ -168,7 +191,7 @@ def _alone(stage: Stage, cut: Callable[[int, list[int]], float], *, heard: bool 
             )
         return since_s
 
-    trial = _lose_leader(stage, lose, lambda leader: stage.heal())
+    trial = _lose_leader(stage, lose, lambda leader: stage.heal(), with_it)
     trial.faults += told
     return trial
 
@@ -292,6 +315,55 @@ def go_dark(stage: Stage, calls: int = 100, dark_s: float = 0.0) -> Trial:
     return trial
 
 
+# Five centers ---------------------------------------------------------------------------------
+
+
+def cut_two(stage: Stage) -> Trial:
+    """Cut the leader and a follower off from the other three of five."""
+
+    def cut(leader: int, others: list[int]) -> float:
+        follower, *majority = others
+        since_s = stage.silence([leader, follower], majority)
+        stage.silence(majority, [leader, follower])
+        return since_s
+
+    return _alone(stage, cut, with_it=1)
+
+
+def shatter(stage: Stage) -> Trial:
+    """Cut five centers into two, two and one: nobody leads, nothing is published."""
+    leader = stage.leader()
+    epoch = stage.epoch(leader)
+    one, two, three, four = stage.others(leader)
+    parts = [[leader, one], [two, three], [four]]
+    since_s = monotonic_s()
+    for part in parts:
+        stage.silence(part, stage.others(*part))
+
+    def headless() -> bool:
+        return all(stage.pull(each).stale for each in stage.ids)
+
+    wait_until(headless, what=f"no leader\n{stage.logs()}")
+    told = []
+    with stage.beacon() as lost:
+        for _ in range(CHANGES):
+            told += [
+                f"{each} is ready" for each in stage.ids if not stage.report(each, lost).not_ready
+            ]
+        called = len(stage.history().calls)
+        wait_until(lambda: len(stage.history().calls) > called + 100, what="calls")
+        told += [f"{each} took a server" for each in stage.ids if lost in stage.servers_at(each)]
+    told += [f"{each} has a new epoch" for each in stage.ids if stage.epoch(each) != epoch]
+    stage.heal()
+    after = stage.leader()
+    with stage.beacon() as beacon:
+        stage.register(beacon, after, stage.ids)
+    trial, _ = _judge(stage, since_s, leader, epoch)
+    trial.took_ms = trial.handover_ms = None
+    trial.faults += told
+    return trial
+
+
 # A disk is full -------------------------------------------------------------------------------
 
 
@@ -392,6 +464,12 @@ LOST = {
     "leader's connections reset": refuse,
 }
 """Faults that cost the leader its place."""
+
+FIVE_TRIALS: dict[str, Callable[[Stage], Trial]] = {
+    "two of five cut off, the leader too": cut_two,
+    "five cut in two, two and one": shatter,
+}
+"""For a stage of five centers."""
 
 DISK_TRIALS: dict[str, Callable[[Stage], Trial]] = {
     "disk of the leader full": fill_leader,

@@ -180,6 +180,10 @@ class Cluster:
         """Return the words of a program that runs a center in its own place."""
         return []
 
+    def beside(self) -> list[str]:
+        """Return the words of a program that runs a server in its own place."""
+        return []
+
     def words(self, center: int, **options: str) -> list[str]:
         """Return the command line of one center."""
         given = {
@@ -309,7 +313,8 @@ class Cluster:
     def program(self, name: str, *words: str) -> tuple[Process, str]:
         """Start a server program of this folder; returns it and its address once it listens."""
         script = str(Path(__file__).with_name(name))
-        process = Process([script, *words], self.folder / f"server-{len(self.servers)}.log")
+        log = self.folder / f"server-{len(self.servers)}.log"
+        process = Process([script, *words], log, self.beside())
         self.servers.append(process)
         return process, process.first_line().removeprefix("listening on ")
 
