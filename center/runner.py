@@ -87,7 +87,7 @@ def timing_of(settings: CenterSettings) -> Timing:
         round_s=settings.report_s,
         expire_s=settings.expiry_s,
         suspect_s=settings.suspect_max_s,
-        suspect_ratio=min(settings.suspect_percent / 100.0, 0.99),
+        suspect_ratio=settings.suspect_percent / 100.0,
     )
 
 

@@ -286,7 +286,10 @@ class CenterSettings(_Settings):
     expiry_s: float = _center_span(3.0, "a server that does not report for this long is dropped")
     slow_start_s: float = _center_span(30.0, "a new server's weight grows over this time", 0.0)
     suspect_percent: float = _setting(
-        30.0, "when more of the servers than this fall silent together, suspect us", 1.0, 100.0
+        30.0,
+        "when more of the servers than this fall silent together, suspect us; 100: never",
+        1.0,
+        100.0,
     )
     suspect_max_s: float = _center_span(60.0, "longest time silent servers are kept as suspects")
     assignment: str = _setting(

@@ -27,7 +27,8 @@ class Timing:
         round_s: load is judged and weights are moved this often.
         expire_s: a server silent for this long is out.
         suspect_s: the longest time suspects of a mass silence stay in the map.
-        suspect_ratio: share of the servers falling silent at once that makes a mass silence.
+        suspect_ratio: share of the servers falling silent at once that makes a mass silence;
+            1: nothing does.
 
     Raises:
         ConfigError: a span is not positive, or two contradict each other.
@@ -61,8 +62,8 @@ class Timing:
             raise ConfigError(
                 f"retry_min_s = {self.retry_min_s} is over retry_max_s = {self.retry_max_s}"
             )
-        if self.suspect_ratio >= 1 or self.expire_s <= self.round_s:
+        if self.suspect_ratio > 1 or self.expire_s <= self.round_s:
             raise ConfigError(
-                f"suspect_ratio = {self.suspect_ratio} must be below 1 and expire_s = "
+                f"suspect_ratio = {self.suspect_ratio} must be at most 1 and expire_s = "
                 f"{self.expire_s} over round_s = {self.round_s}"
             )

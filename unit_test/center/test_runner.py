@@ -201,7 +201,7 @@ def test_a_center_that_never_started_can_be_stopped(runner: Runner) -> None:
 
 def test_settings_become_spans() -> None:
     timing = timing_of(CenterSettings(finalize_wait_s=0.0, suspect_percent=100.0))
-    assert (timing.heartbeat_s, timing.finalize_s, timing.suspect_ratio) == (0.1, 0.001, 0.99)
+    assert (timing.heartbeat_s, timing.finalize_s, timing.suspect_ratio) == (0.1, 0.001, 1.0)
     assert timing.retry_min_s == VOTE_RETRY_MIN_S
 
 

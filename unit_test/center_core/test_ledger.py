@@ -128,7 +128,7 @@ def test_pings_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
         ({"heartbeat_s": 0.2}, "at least 2"),
         ({"retry_min_s": 2.0}, "retry_max_s"),
         ({"expire_s": 1.0}, "over round_s"),
-        ({"suspect_ratio": 1.0}, "suspect_ratio"),
+        ({"suspect_ratio": 1.01}, "suspect_ratio"),
     ],
 )
 def test_spans_that_contradict_each_other_are_refused(wrong: dict[str, float], why: str) -> None:

@@ -161,6 +161,14 @@ def test_many_falling_silent_at_once_are_suspects_dialled_once_and_bounded() -> 
     assert len(made) == 6
 
 
+def test_no_mass_is_a_mass_silence_where_the_share_is_all() -> None:
+    made = Members(replace(TIMING, suspect_ratio=1.0))
+    for number in range(1, 11):
+        made.report(report(number), 2.0 if number == 1 else 0.0)
+    assert made.sweep(3.0) == (True, [])
+    assert len(made) == 1
+
+
 def test_those_that_cross_later_in_the_same_window_are_suspects_too() -> None:
     made = members(6)
     for number, heard_s in ((1, 0.3), (2, 0.6), (3, 0.9), (4, 5.0), (5, 5.0)):
