@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["NO_STAMP", "Ballot", "Stamp", "State"]
+__all__ = ["LEAP_MAX", "NO_STAMP", "Ballot", "Stamp", "State"]
 
 Stamp = tuple[int, int]
 """(epoch, version) of a map; compared as a pair."""
+
+LEAP_MAX = 1 << 40
+"""No epoch, version or round is believed that is this far beyond all own ones: no cluster elects or
+publishes so often, and who promised the largest number there is could never promise again."""
 
 NO_STAMP: Stamp = (0, 0)
 """The stamp of "no map yet"; every published map has epoch >= 1 and version >= 1."""

@@ -27,6 +27,13 @@ MESSAGE_BYTES_MAX = 8 << 20
 NUMBER_MAX = (1 << 63) - 1
 ITEMS_MAX = 4096
 """Longest list inside one message."""
+LONG_BYTES = 256 * 1024
+"""A message longer than this carries a map, and little else: see `_unpacked`."""
+LONG_LISTS_MAX = 8
+LONG_ITEMS_MAX = 16
+"""Lists in a long message, and items of each."""
+LISTS_MAX = 3 * ITEMS_MAX
+"""Lists in any other."""
 TEXT_CHARS_MAX = 4096
 """Longest text inside one message."""
 
@@ -164,6 +171,37 @@ def encode(sender: int, incarnation: int, body: Body) -> bytes:
     return encoded
 
 
+def _unpacked(encoded: bytes) -> Any:
+    """Return what msgpack makes of `encoded`, within what a message of its length may cost.
+
+    A few bytes of msgpack may ask for millions of lists: eight MiB of empty ones take 640 MiB
+    and seconds. What is long carries a map, which is one run of bytes.
+
+    Raises:
+        ValueError, TypeError, msgpack.UnpackException: it is no msgpack, or over the bounds.
+    """
+    long = len(encoded) > LONG_BYTES
+    lists_max = LONG_LISTS_MAX if long else LISTS_MAX
+    lists = 0
+
+    def count(items: list[Any]) -> list[Any]:
+        nonlocal lists
+        lists += 1
+        if lists > lists_max:
+            raise ValueError("too many lists")
+        return items
+
+    return msgpack.unpackb(
+        encoded,
+        list_hook=count,
+        max_array_len=LONG_ITEMS_MAX if long else ITEMS_MAX,
+        max_map_len=0,
+        max_ext_len=0,
+        max_str_len=4 * TEXT_CHARS_MAX,
+        max_bin_len=MESSAGE_BYTES_MAX,
+    )
+
+
 def decode(encoded: bytes) -> tuple[int, int, Body]:
     """Return (sender, incarnation, message). Any thread.
 
@@ -173,10 +211,10 @@ def decode(encoded: bytes) -> tuple[int, int, Body]:
     if len(encoded) > MESSAGE_BYTES_MAX:
         raise ProtocolError(f"message of {len(encoded)} bytes, limit {MESSAGE_BYTES_MAX}")
     try:
-        value = msgpack.unpackb(encoded)
+        value = _unpacked(encoded)
     # msgpack and the keys of its maps raise a handful of kinds, none of them ours.
     except (ValueError, TypeError, msgpack.UnpackException) as exc:
-        raise ProtocolError(f"no msgpack: {type(exc).__name__}") from exc
+        raise ProtocolError(f"no msgpack, or too much of it: {exc or type(exc).__name__}") from exc
     if type(value) is not list or len(value) < 4:
         raise ProtocolError("no message of a center")
     version, number, sender, incarnation = (_int(item) for item in value[:4])

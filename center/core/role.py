@@ -143,6 +143,11 @@ class Role:
             self.voters.generation,
         )
 
+    @property
+    def largest_number(self) -> int:
+        """The largest of the epochs, versions and rounds that this center knows of."""
+        return max(self.ledger.promised, self.ledger.newest.stamp[1], self.election.round)
+
     def be_patient(self, now_s: float) -> None:
         """Wait anew for a sign of life, for longer than the leader's own lease lasts."""
         timing = self.timing

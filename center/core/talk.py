@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from center.core.ballot import State
+from center.core.ballot import LEAP_MAX, State
 from center.core.election import Turn
 from center.core.events import Action, Log, LogLevel, Send
 from center.core.messages import (
@@ -50,6 +50,10 @@ class Talk:
         doubled: list[Action] = []
         if peers.doubled(sender):
             doubled = self._complain(sender, "is two processes: give one another id", now_s)
+        number = _largest_number(body)
+        if number > self._role.largest_number + LEAP_MAX:
+            what = f"speaks of an epoch, version or round {number}: that is not believed"
+            return doubled + self._complain(sender, what, now_s)
         return doubled + self._answer(sender, incarnation, body, now_s)
 
     def _answer(self, sender: int, incarnation: int, body: Body, now_s: float) -> list[Action]:
@@ -347,3 +351,16 @@ class Talk:
         return role.ledger.store(
             relay.cluster_id, relayed, True, lambda done_s: role.served.serve(relayed, done_s)
         )
+
+
+def _largest_number(body: Body) -> int:
+    """Return the largest epoch, version or round that a message speaks of, 0 if of none."""
+    found = [getattr(body, name, 0) for name in ("epoch", "accepted_epoch", "round")]
+    for name in ("stamp", "committed", "newer_than"):
+        stamp = getattr(body, name, None)
+        if isinstance(stamp, tuple):  # an `Acceptance` is committed or not
+            found += stamp
+    for part in (getattr(body, "ballot", None), getattr(body, "map", None)):
+        if part is not None:
+            found += (part.epoch, part.version)
+    return max(found)
