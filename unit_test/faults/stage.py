@@ -173,7 +173,7 @@ class Stage(Cluster):
 
     def populate(self, servers: int = 2) -> None:
         """Start servers and a client; return when it calls by the map of all centers."""
-        addresses = [self.server()[1] for _ in range(servers)]
+        _, addresses = self.flock(servers, "Echo")
         self.leader()
         self.await_servers(*addresses)
         self.call()
