@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import TypeVar
 
@@ -12,6 +13,9 @@ __all__ = ["Inbox"]
 
 FORWARD_ITEMS_MAX = 512
 """Most reports, and most departures, of one message to the leader."""
+FORWARD_CHARS_MAX = 24_000
+"""Most characters of its reports, and of its departures, at up to four bytes each: a `Forward`
+stays below what a message without a map may have."""
 DEPARTURES_MAX = 1024
 """Most departures waiting; when full the oldest is dropped, its server then expires."""
 Item = TypeVar("Item")
@@ -63,11 +67,29 @@ class Inbox:
         self.due_s = None
         forwards: list[Forward] = []
         while self._reports or self._departures:
-            departures = _pop(self._departures)
-            forwards.append(Forward(_pop(self._reports), departures))
+            departures = _pop(self._departures, _chars_of_departure)
+            forwards.append(Forward(_pop(self._reports, _chars_of_report), departures))
         return forwards
 
 
-def _pop(waiting: dict[str, Item]) -> tuple[Item, ...]:
-    addresses = list(islice(waiting, FORWARD_ITEMS_MAX))
-    return tuple(waiting.pop(address) for address in addresses)
+def _pop(waiting: dict[str, Item], chars_of: Callable[[Item], int]) -> tuple[Item, ...]:
+    """Take the eldest, as many as fit into one message, and at least one."""
+    taken: list[Item] = []
+    room = FORWARD_CHARS_MAX
+    for item in islice(waiting.values(), FORWARD_ITEMS_MAX):
+        room -= chars_of(item)
+        if taken and room < 0:
+            break
+        taken.append(item)
+    for address in list(islice(waiting, len(taken))):
+        del waiting[address]
+    return tuple(taken)
+
+
+def _chars_of_departure(departure: Departure) -> int:
+    return len(departure.address) + len(departure.session)
+
+
+def _chars_of_report(report: Report) -> int:
+    names = sum(map(len, report.services)) + sum(map(len, report.tags))
+    return len(report.address) + len(report.session) + names

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from center.core import codec
 from center.core import members as members_module
 from center.core.events import Dial, Log
 from center.core.inbox import FORWARD_ITEMS_MAX, Inbox
@@ -288,7 +289,7 @@ def test_a_departure_undoes_a_waiting_report() -> None:
 
 def test_messages_to_the_leader_are_of_bounded_size() -> None:
     inbox = Inbox()
-    for number in range(FORWARD_ITEMS_MAX + 1):
+    for number in range(FORWARD_ITEMS_MAX + 1):  # short ones: their number counts, not their size
         inbox.report(replace(report(), address=f"h{number}:80"), 0.0)
     assert [len(forward.reports) for forward in inbox.flush()] == [FORWARD_ITEMS_MAX, 1]
 
@@ -310,3 +311,19 @@ def test_a_full_inbox_refuses_new_servers_and_drops_old_departures(
     for number in (5, 6):
         inbox.depart(Departure(f"10.0.0.{number}:80"), 2.0)
     assert [each.address for each in inbox.flush()[0].departures] == ["10.0.0.6:80"]
+
+
+def test_no_forward_is_longer_than_its_receiver_reads() -> None:
+    inbox = Inbox()
+    reports = [
+        Report(f"10.0.{n // 250}.{n % 250}:80", ("\U0001f600" * 2000,) * (n % 5))
+        for n in range(600)
+    ]
+    for each in reports:
+        inbox.report(each, 0.0)
+    for number in range(600):
+        inbox.depart(Departure(f"10.1.{number // 250}.{number % 250}:80", "\U0001f600" * 60), 0.0)
+    forwards = inbox.flush()
+    assert [each for forward in forwards for each in forward.reports] == reports
+    assert sum(len(forward.departures) for forward in forwards) == 600
+    assert max(len(codec.encode(1, 1, forward)) for forward in forwards) < codec.LONG_BYTES
