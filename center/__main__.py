@@ -103,7 +103,7 @@ def run(given: argparse.Namespace) -> int:
     logging.basicConfig(level=opening.settings.log_level.upper(), handlers=[LogQueue()])
     for warning in opening.warnings:
         log.warning("%s", warning)
-    bell = Bell()
+    bell = Bell(interrupts=not given.parent_fd)
     runner = opening.runner(bell.ring)
     runner.start()
     print(f"center {opening.id} listening on {runner.address}", flush=True)
@@ -116,14 +116,18 @@ class Bell:
     """Wakes the main thread: a signal, the end of the node, or the end of the parent process.
 
     A pipe, since a signal handler must not touch a lock that the main thread may hold.
+
+    Args:
+        interrupts: whether Ctrl-C is meant for this process. The parent has it too, and may
+            need its center to the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, interrupts: bool) -> None:
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._write_fd, False)
         signal.set_wakeup_fd(self._write_fd)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, frame: None)
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        signal.signal(signal.SIGINT, (lambda number, frame: None) if interrupts else signal.SIG_IGN)
 
     def ring(self) -> None:
         """Wake the main thread. Any thread."""

@@ -150,6 +150,16 @@ def test_a_child_that_dies_is_started_again(
         wait_until(lambda: leads(node))
 
 
+def test_ctrl_c_is_for_the_program_alone(listed: Path, tmp_path: Path, launched: list[int]) -> None:
+    with CenterNode(1, listed, data_dir=str(tmp_path / "data")) as node:
+        os.kill(launched[0], signal.SIGINT)
+        wait_until(lambda: leads(node))
+        epoch = node.status().epoch
+        os.kill(launched[0], signal.SIGINT)
+        assert node.status().epoch == epoch
+    assert len(launched) == 1
+
+
 def test_a_child_that_cannot_be_started_now_is_started_later(
     listed: Path,
     tmp_path: Path,
