@@ -52,6 +52,7 @@ from libevrpc.clock import boottime_s
 from libevrpc.core.clustermap import ClusterMap
 from libevrpc.core.endpoints import format_address
 from libevrpc.errors import ConfigError, ProtocolError
+from libevrpc.gen.center_pb2 import StatusResponse
 from libevrpc.settings import CenterSettings
 
 __all__ = ["Runner", "timing_of"]
@@ -59,6 +60,8 @@ __all__ = ["Runner", "timing_of"]
 log = logging.getLogger(__name__)
 
 JOIN_S = 5.0
+STATUS_S = 0.1
+"""All who ask for the status within this span are told the same one."""
 BODY_BYTES_MAX = 8 << 20
 """Longest message on the client port; a map is at most half of it."""
 REQUEST_BYTES_MAX = 1 << 20
@@ -123,6 +126,9 @@ class Runner:
         self._ring = open_key_ring(centers, center_id, settings.key_file, public_key)
         self._addresses = {each.id: each.client_address for each in centers.centers}
         self._front = Front(self._addresses)
+        self._status: NodeStatus | None = None
+        self._status_s = 0.0
+        self._told: tuple[NodeStatus, bool, StatusResponse] | None = None
         self._stopping = False
         self._closed = False
         self._failure: BaseException | None = None
@@ -216,9 +222,16 @@ class Runner:
         """Answer `deferred` with the node's status; False if too many wait."""
 
         def answer(status: NodeStatus, leads: bool) -> None:
-            self._polls.post(lambda: deferred.reply(status_message(status, leads)))
+            self._polls.post(lambda: deferred.reply(self._told_of(status, leads)))
 
         return self._mailbox.offer(Question(answer))
+
+    def _told_of(self, status: NodeStatus, leads: bool) -> StatusResponse:
+        """Return the message of a status, made once for all who ask. On the polls' thread."""
+        told = self._told
+        if told is None or told[0] is not status or told[1] is not leads:
+            told = self._told = (status, leads, status_message(status, leads))
+        return told[2]
 
     def ask(self, answer: Callable[[NodeStatus, bool], object]) -> bool:
         """Tell `answer` the status and whether it may claim to lead, on the node's thread."""
@@ -330,12 +343,19 @@ class Runner:
             for item in mailbox.take():
                 now_s = boottime_s()
                 if isinstance(item, Question):
-                    item.answer(node.snapshot(now_s), node.may_claim(now_s))
+                    item.answer(self._snapshot(now_s), node.may_claim(now_s))
                 else:
                     self._do(bus, node.step(item, now_s))
             now_s = boottime_s()
             if now_s >= node.next_deadline_s():
                 self._do(bus, node.step(Tick(), now_s))
+
+    def _snapshot(self, now_s: float) -> NodeStatus:
+        """Return the node's status; one of a thousand servers costs what a heartbeat may last."""
+        if now_s >= self._status_s + STATUS_S or self._status is None:
+            self._status = self._node.snapshot(now_s)
+            self._status_s = now_s
+        return self._status
 
     def _do(self, bus: Bus, actions: list[Action]) -> None:
         """Carry out what the node asks for, in its order."""
