@@ -19,7 +19,7 @@ PARTS_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """One moment of a center. Immutable but for a cache; any thread.
+    """One moment of a center. Immutable but for caches; any thread.
 
     Attributes:
         addresses: client address by center id, as configured.
@@ -35,6 +35,7 @@ class Front:
     map: ClusterMap | None = None
     record: MapRecord | None = None
     _parts: dict[str, bytes] = field(default_factory=dict)
+    _named: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def led(self) -> bool:
@@ -55,6 +56,15 @@ class Front:
         """Return where the server at `address` reports to: owner and successors."""
         live = self.map.centers if self.map is not None else ()
         return [self.addresses[each] for each in places_of(address, live) if each in self.addresses]
+
+    def names(self, address: str) -> bool:
+        """Tell whether the map has the server at `address`."""
+        if self.map is None:
+            return False
+        named = self._named.get("servers")
+        if named is None:
+            named = self._named["servers"] = frozenset(each.address for each in self.map.servers)
+        return address in named
 
     def services(self) -> list[str]:
         """Return the first names of what the map's servers offer."""

@@ -100,7 +100,10 @@ class CenterService:
 
         controller.on_disconnect(address, closed)
         return center_pb2.ReportResponse(
-            centers=front.centers, places=front.places(report.address), epoch=front.stamp[0]
+            centers=front.centers,
+            places=front.places(report.address),
+            epoch=front.stamp[0],
+            in_map=front.names(report.address),
         )
 
     def goodbye(self, request: center_pb2.GoodbyeRequest) -> center_pb2.GoodbyeResponse:

@@ -44,6 +44,9 @@ PLACES = 3
 """Centers named for a server: the owner and its successors."""
 RINGS_KEPT_MAX = 8
 RECORD_FORMAT = 1
+UNSEEN_S = 0.1
+"""A server that is not in the map yet reports again after this, then after a span that doubles."""
+UNSEEN_DOUBLINGS_MAX = 20
 GOODBYE_TRIES_MAX = 3
 """Centers that are told goodbye before the server leaves anyway; expiry does the rest."""
 
@@ -77,7 +80,8 @@ class ReportPolicy:
         timeout_s: a center that has not answered by then has failed.
         avoid_s: an owner that failed gets no reports for this long, unless it is all there is.
         lost_after_s: without an accepted report for this long the server counts as lost, since
-            centers drop who is silent; an election is shorter.
+            centers drop who is silent; an election is shorter. So it does where reports are
+            accepted for this long and the map is without it.
     """
 
     period_s: float = 1.0
@@ -90,11 +94,13 @@ class ReportPolicy:
 class Accepted:
     """The center took it; `places` are addresses of where to report, owner first.
 
-    No places: no news, or the center cannot tell. `epoch` is that of its map.
+    No places: no news, or the center cannot tell. `epoch` is that of its map; `in_map`: that map
+    has the server.
     """
 
     places: tuple[str, ...] = ()
     epoch: int = 0
+    in_map: bool = True
 
 
 ReportAnswer = Accepted | NotReady | Failed
@@ -136,7 +142,7 @@ class GoodbyeDone:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A report was accepted, and the one before was not: once per change."""
+    """Clients can find the server, and could not before: once per change."""
 
     center: str
     epoch: int
@@ -144,7 +150,9 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Unregistered:
-    """No center takes the reports: once after a registration, and once per kind of reason.
+    """Clients cannot find the server: once after a registration, and once per kind of reason.
+
+    No center takes its reports, or the one that does serves no map with it.
 
     Attributes:
         lost: it was registered before.
@@ -183,7 +191,7 @@ class Reporter:
     at the end; carry out the returned actions in their order.
 
     Attributes:
-        registered: the last report was accepted.
+        registered: the last report was accepted, by a center whose map has the server.
     """
 
     def __init__(
@@ -215,6 +223,8 @@ class Reporter:
         self._due_s = NEVER_S
         self._last_s = -NEVER_S
         self._accepted_s = -NEVER_S
+        self._unseen = 0
+        self._unseen_s = NEVER_S
         self._said: dict[str, ReportAnswer] = {}
         self._told: set[type] = set()
         self._failed_at_s: dict[str, float] = {}
@@ -269,9 +279,9 @@ class Reporter:
         actions: list[ReportAction] = []
         self._said[ask.center] = answer
         match answer:
-            case Accepted(places, epoch):
+            case Accepted(places):
                 self._learn(places, actions)
-                self._accepted(ask, epoch, now_s, actions)
+                self._accepted(ask, answer, now_s, actions)
             case NotReady(centers, _):
                 if not self.centers.named:
                     self._learn(centers, actions)
@@ -302,7 +312,9 @@ class Reporter:
             record: bytes = msgpack.packb([RECORD_FORMAT, list(self.centers.named)])
             actions.append(PersistRecord(record))
 
-    def _accepted(self, ask: _Ask, epoch: int, now_s: float, actions: list[ReportAction]) -> None:
+    def _accepted(
+        self, ask: _Ask, answer: Accepted, now_s: float, actions: list[ReportAction]
+    ) -> None:
         self._backoff.succeeded()
         self._failures = 0
         self._failed_at_s.pop(ask.center, None)
@@ -314,13 +326,31 @@ class Reporter:
             self._asking = False
             self._due_s = now_s
             return
-        self.registered = True
-        if self._told != {Registered}:
-            self._told = {Registered}
-            actions.append(Registered(ask.center, epoch))
+        self.registered = answer.in_map
         self._accepted_s = now_s
         self._said.clear()
-        self._due_s = max(now_s, self._last_s + self._policy.period_s)
+        period_s = self._policy.period_s
+        if not answer.in_map:
+            self._tell_unseen(ask.center, now_s, actions)
+            period_s = min(period_s, UNSEEN_S * 2**self._unseen)
+            self._unseen = min(self._unseen + 1, UNSEEN_DOUBLINGS_MAX)
+        else:
+            self._unseen, self._unseen_s = 0, NEVER_S
+            if self._told != {Registered}:
+                self._told = {Registered}
+                actions.append(Registered(ask.center, answer.epoch))
+        self._due_s = max(now_s, self._last_s + period_s)
+
+    def _tell_unseen(self, center: str, now_s: float, actions: list[ReportAction]) -> None:
+        """Say that the reports are taken in vain, once that is no matter of the next map."""
+        self._unseen_s = min(self._unseen_s, now_s)
+        if Accepted in self._told or now_s - self._unseen_s < self._policy.lost_after_s:
+            return
+        lost = Registered in self._told
+        self._told.discard(Registered)
+        self._told.add(Accepted)
+        reason = f"{center}: it takes the reports, and its map is without this server"
+        actions.append(Unregistered(lost, (center,), reason))
 
     def _prefer_owner(self, now_s: float) -> None:
         """Turn to the first named place that has not failed lately."""

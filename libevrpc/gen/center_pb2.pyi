@@ -63,16 +63,18 @@ class ReportRequest(_message.Message):
     def __init__(self, address: _Optional[str] = ..., services: _Optional[_Iterable[str]] = ..., load: _Optional[float] = ..., weight: _Optional[float] = ..., tags: _Optional[_Iterable[str]] = ..., draining: _Optional[bool] = ..., session: _Optional[str] = ..., cpu: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., in_flight: _Optional[int] = ..., qps: _Optional[float] = ..., connections: _Optional[int] = ...) -> None: ...
 
 class ReportResponse(_message.Message):
-    __slots__ = ("not_ready", "centers", "places", "epoch")
+    __slots__ = ("not_ready", "centers", "places", "epoch", "in_map")
     NOT_READY_FIELD_NUMBER: _ClassVar[int]
     CENTERS_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    IN_MAP_FIELD_NUMBER: _ClassVar[int]
     not_ready: bool
     centers: _containers.RepeatedScalarFieldContainer[str]
     places: _containers.RepeatedScalarFieldContainer[str]
     epoch: int
-    def __init__(self, not_ready: _Optional[bool] = ..., centers: _Optional[_Iterable[str]] = ..., places: _Optional[_Iterable[str]] = ..., epoch: _Optional[int] = ...) -> None: ...
+    in_map: bool
+    def __init__(self, not_ready: _Optional[bool] = ..., centers: _Optional[_Iterable[str]] = ..., places: _Optional[_Iterable[str]] = ..., epoch: _Optional[int] = ..., in_map: _Optional[bool] = ...) -> None: ...
 
 class GoodbyeRequest(_message.Message):
     __slots__ = ("address", "session")

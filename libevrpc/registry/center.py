@@ -278,7 +278,9 @@ class CenterRegistrar(_Driver):
                 answer = NotReady(tuple(response.centers))
             else:
                 answer = Accepted(
-                    tuple(getattr(response, "places", ())), getattr(response, "epoch", 0)
+                    tuple(getattr(response, "places", ())),
+                    getattr(response, "epoch", 0),
+                    getattr(response, "in_map", True),
                 )
             self._do(self._machine.answered(number, answer, monotonic_s()))
 

@@ -184,3 +184,11 @@ def test_who_asks_for_what_nobody_offers_is_told_what_is_offered() -> None:
         assert not response_of(front, "x.Y", stamp).services
         assert not response_of(front, "", stamp).services
     assert not response_of(Front(ADDRESSES), "x.Z", (0, 0)).services
+
+
+def test_a_snapshot_tells_whom_its_map_has() -> None:
+    front = front_of(1)
+    for _ in range(2):
+        assert front.names("10.0.0.1:1")
+        assert not front.names("10.0.0.2:1")
+    assert not Front(ADDRESSES).names("10.0.0.1:1")

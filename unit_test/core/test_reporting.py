@@ -285,6 +285,40 @@ def test_a_registration_is_lost_after_seconds_not_with_the_first_refusal() -> No
     assert isinstance(again, Registered)
 
 
+UNSEEN = Accepted(in_map=False)
+
+
+def test_a_server_is_registered_once_it_is_in_the_map() -> None:
+    reporter = reporter_of(msgpack.packb([1, ["c1:1"]]))
+    now_s, waits = 0.0, []
+    report = sent(reporter.start(now_s))
+    for _ in range(5):
+        assert changes(reporter.answered(report.number, UNSEEN, now_s)) == []
+        assert not reporter.registered
+        waits.append(round(reporter.next_deadline_s() - now_s, 3))
+        now_s = reporter.next_deadline_s()
+        report = sent(reporter.tick(now_s))
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.0]
+    seen = reporter.answered(report.number, Accepted((), 4), now_s)
+    assert changes(seen) == [Registered("c1:1", 4)]
+    assert reporter.registered
+    assert reporter.next_deadline_s() == now_s + 1.0
+
+
+def test_reports_that_are_taken_in_vain_are_told_once() -> None:
+    reporter, due_s = registered()
+    assert drive(reporter, due_s + 2.0, UNSEEN) == [], "the next map may have it"
+    why = "c2:1: it takes the reports, and its map is without this server"
+    assert drive(reporter, due_s + 60.0, UNSEEN) == [Unregistered(True, ("c2:1",), why)]
+    (refused,) = drive(reporter, due_s + 120.0, GONE)
+    assert isinstance(refused, Unregistered)
+    assert not refused.lost
+    assert drive(reporter, due_s + 180.0, UNSEEN) == []
+    (again,) = drive(reporter, due_s + 240.0, Accepted((), 5))
+    assert isinstance(again, Registered)
+    assert drive(reporter, due_s + 240.0 + 4.0, UNSEEN)
+
+
 def test_a_center_that_names_places_but_takes_no_report_is_told() -> None:
     reporter = reporter_of(centers=["c1:1"])
     asks = sent(reporter.start(0.0))

@@ -38,6 +38,7 @@ class FakeCenter:
         self.services: list[str] = []
         self.polls: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.gone = threading.Event()
+        self.in_map = True
 
     def centers(self, request: Any) -> Any:
         return center_pb2.CentersResponse()
@@ -50,7 +51,7 @@ class FakeCenter:
         self.told.put(("report", request))
         controller.on_disconnect(request.address, self.gone.set)
         return center_pb2.ReportResponse(
-            not_ready=not self.ready, places=self.places_named, epoch=6
+            not_ready=not self.ready, places=self.places_named, epoch=6, in_map=self.in_map
         )
 
     def goodbye(self, request: Any) -> Any:

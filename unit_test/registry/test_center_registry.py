@@ -192,7 +192,11 @@ def test_the_log_says_whether_the_server_can_be_found(
         try:
             for _ in range(4):  # whole rounds
                 next_told(told, "places")
-            fake.ready = True
+            fake.ready, fake.in_map = True, False
+            for _ in range(3):
+                next_told(told, "report")
+            assert "registered address=127.0.0.1:7 center=" not in caplog.text
+            fake.in_map = True
             for _ in range(3):
                 next_told(told, "report")
         finally:
