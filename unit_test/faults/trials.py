@@ -222,6 +222,17 @@ def refuse(stage: Stage) -> Trial:
     return _alone(stage, cut)
 
 
+def rebuff(stage: Stage) -> Trial:
+    """Answer with a reset whatever is sent to the leader, as some firewalls do.
+
+    To the others it looks as if its process had died, so they elect at once; it does not
+    know, and claims to lead for the rest of its lease.
+    """
+    return _alone(
+        stage, lambda leader, others: stage.silence(others, [leader], refuse=True), heard=True
+    )
+
+
 # The leader stays -----------------------------------------------------------------------------
 
 
@@ -462,6 +473,7 @@ LOST = {
     "leader hears nobody": deafen,
     "nobody hears the leader": mute,
     "leader's connections reset": refuse,
+    "leader behind a firewall that resets": rebuff,
 }
 """Faults that cost the leader its place."""
 
