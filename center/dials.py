@@ -56,15 +56,15 @@ class Dials:
             reporters = self._reporters
         reporters[address] = peer
 
-    def dial(self, address: str) -> None:
+    def dial(self, address: str, session: str = "") -> None:
         """Dial once, soon; where that is not allowed the outcome is that of no answer."""
-        self._pool.submit(self._dial, address)
+        self._pool.submit(self._dial, address, session)
 
     def close(self) -> None:
         """Forget the dials that wait, end the threads. Once."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _dial(self, address: str) -> None:
+    def _dial(self, address: str, session: str) -> None:
         peer = self._reporters.get(address) or self._older.get(address, "")
         try:
             outcome = dial(parse_endpoint(address), peer.rpartition(":")[0].strip("[]"))
@@ -72,7 +72,7 @@ class Dials:
             log.warning("cannot dial %s: %s", address, exc)
             outcome = DialOutcome.TIMEOUT
         log.debug("dialled address=%s outcome=%s", address, outcome.value)
-        self._on_result(DialResult(address, outcome))
+        self._on_result(DialResult(address, outcome, session))
 
 
 def dial(endpoint: Endpoint, reporter: str) -> DialOutcome:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from center.core.events import Event, NodeStatus, ServerGoodbye, ServerReport
+from center.core.members import is_another
 
 __all__ = ["Mailbox", "Question"]
 
@@ -60,7 +61,7 @@ class Mailbox:
         """Hand over what comes from outside; False if too much waits already.
 
         Of several reports of one server only the newest is kept; a goodbye undoes a report
-        that still waits.
+        of its session that still waits.
         """
         if isinstance(item, ServerReport):
             address = item.report.address
@@ -72,7 +73,9 @@ class Mailbox:
         if len(self._items) >= WAITING_MAX:
             return False
         if isinstance(item, ServerGoodbye):
-            self._reports.pop(item.address, None)
+            waiting = self._reports.get(item.address)
+            if waiting is None or not is_another(item.session, waiting.report.session):
+                self._reports.pop(item.address, None)
         self.put(item)
         return True
 

@@ -367,8 +367,8 @@ class Runner:
                     self._disk.put(partial(write_record, self._store, action))
                 case Plan():
                     self._plans.put(partial(plan_map, action))
-                case Dial(address):
-                    self._dials.dial(address)
+                case Dial(address, session):
+                    self._dials.dial(address, session)
                 case MapCommitted(record):
                     self._publish(record)
                 case RoleChanged(state, leader, _):

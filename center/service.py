@@ -91,12 +91,12 @@ class CenterService:
         if flaw:
             raise RpcError(StatusCode.INVALID_ARGUMENT, flaw)
         self._hand_over(ServerReport(report))
-        address, peer = report.address, controller.peer
+        address, session, peer = report.address, report.session, controller.peer
         self._desk.reported(address, peer)
 
         def closed() -> None:
             self._desk.reported(address, peer)  # whoever reported it since: this one is meant
-            self._desk.submit(ServerConnectionClosed(address))
+            self._desk.submit(ServerConnectionClosed(address, session))
 
         controller.on_disconnect(address, closed)
         return center_pb2.ReportResponse(

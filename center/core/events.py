@@ -186,9 +186,10 @@ class ServerGoodbye:
 
 @dataclass(frozen=True, slots=True)
 class ServerConnectionClosed:
-    """The connection on which the server at `address` reported has closed."""
+    """The connection on which `session` of the server at `address` reported has closed."""
 
     address: str
+    session: str = ""
 
 
 class DialOutcome(Enum):
@@ -201,10 +202,11 @@ class DialOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DialResult:
-    """The answer to `Dial(address)`. Only REFUSED counts, as proof of death."""
+    """The answer to `Dial(address, session)`. Only REFUSED counts, as proof of its death."""
 
     address: str
     outcome: DialOutcome
+    session: str = ""
 
 
 Event = (
@@ -255,9 +257,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Try to connect to the server at `address` once, then feed `DialResult`."""
+    """Try to connect to the server at `address` once, then feed `DialResult` with `session`.
+
+    A refusal is proof that this session is gone; its successor may listen a moment later.
+    """
 
     address: str
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TypeVar
 
-from center.core.members import SERVERS_MAX
+from center.core.members import SERVERS_MAX, is_another
 from center.core.messages import Departure, Forward, Report
 
 __all__ = ["Inbox"]
@@ -18,6 +18,7 @@ FORWARD_CHARS_MAX = 24_000
 stays below what a message without a map may have."""
 DEPARTURES_MAX = 1024
 """Most departures waiting; when full the oldest is dropped, its server then expires."""
+Key = TypeVar("Key")
 Item = TypeVar("Item")
 
 FLUSH_S = 0.1
@@ -30,7 +31,7 @@ class Inbox:
     def __init__(self) -> None:
         """Make an empty inbox."""
         self._reports: dict[str, Report] = {}
-        self._departures: dict[str, Departure] = {}
+        self._departures: dict[tuple[str, str], Departure] = {}
         self._forwarded: dict[str, tuple[object, ...]] = {}
         self.due_s: float | None = None
 
@@ -51,10 +52,13 @@ class Inbox:
         return True
 
     def depart(self, departure: Departure, now_s: float) -> None:
-        """Keep a departure until it is forwarded; it undoes a report that still waits."""
-        self._reports.pop(departure.address, None)
-        self._forwarded.pop(departure.address, None)
-        self._departures[departure.address] = departure
+        """Keep a departure until it is forwarded; it undoes a report of it that still waits."""
+        address, session = departure.address, departure.session
+        waiting = self._reports.get(address)
+        if waiting is None or not is_another(session, waiting.session):
+            self._reports.pop(address, None)
+            self._forwarded.pop(address, None)
+        self._departures[address, session] = departure
         if len(self._departures) > DEPARTURES_MAX:
             del self._departures[next(iter(self._departures))]
         self._arm(now_s)
@@ -72,7 +76,7 @@ class Inbox:
         return forwards
 
 
-def _pop(waiting: dict[str, Item], chars_of: Callable[[Item], int]) -> tuple[Item, ...]:
+def _pop(waiting: dict[Key, Item], chars_of: Callable[[Item], int]) -> tuple[Item, ...]:
     """Take the eldest, as many as fit into one message, and at least one."""
     taken: list[Item] = []
     room = FORWARD_CHARS_MAX
@@ -81,8 +85,8 @@ def _pop(waiting: dict[str, Item], chars_of: Callable[[Item], int]) -> tuple[Ite
         if taken and room < 0:
             break
         taken.append(item)
-    for address in list(islice(waiting, len(taken))):
-        del waiting[address]
+    for key in list(islice(waiting, len(taken))):
+        del waiting[key]
     return tuple(taken)
 
 

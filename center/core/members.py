@@ -12,7 +12,7 @@ from libevrpc.core.clustermap import WEIGHT_MAX, ClusterMap, ServerEntry, Server
 from libevrpc.core.endpoints import parse_endpoint
 from libevrpc.errors import ConfigError
 
-__all__ = ["SERVERS_MAX", "SILENT_AFTER_S", "Members", "ages_of", "flaw_of"]
+__all__ = ["SERVERS_MAX", "SILENT_AFTER_S", "Members", "ages_of", "flaw_of", "is_another"]
 
 SERVERS_MAX = 10_000
 """Most servers; one more is refused, with one log line per round."""
@@ -140,7 +140,7 @@ class Members:
         """Take proof that a server is gone. The last one leaves by a goodbye only."""
         address = departure.address
         known = self._members.get(address)
-        if known is None or _other_session(departure.session, known.report.session):
+        if known is None or not _ends(departure, known):
             return False
         if departure.goodbye:
             self._remember_end(address, departure.session or known.report.session, now_s)
@@ -184,7 +184,7 @@ class Members:
             member = self._members[address]
             if member.suspect_s is None and (mass or kept):
                 changed = self._suspect(member, now_s)
-                actions.append(Dial(address))
+                actions.append(Dial(address, member.report.session))
             elif member.suspect_s is None or (
                 not kept and now_s - member.suspect_s >= timing.suspect_s
             ):
@@ -234,8 +234,16 @@ class Members:
         return len(self._members)
 
 
-def _other_session(ended: str, known: str) -> bool:
-    return bool(ended and known) and ended != known
+def _ends(departure: Departure, member: _Member) -> bool:
+    """Whether it is this very process that is gone, and not one before it at its address."""
+    if departure.goodbye:
+        return not is_another(departure.session, member.report.session)
+    return member.adopted or departure.session == member.report.session
+
+
+def is_another(ended: str, session: str) -> bool:
+    """Whether a session that ended and `session` are known not to be the same."""
+    return bool(ended and session) and ended != session
 
 
 def ages_of(silent: Iterable[Silent], addresses: Iterable[str]) -> dict[str, float]:

@@ -263,7 +263,8 @@ class Departure:
 
     Attributes:
         address: of the server.
-        session: the session that ended, "" for whatever runs there.
+        session: the session that ended. "": its goodbye means whatever runs there, its
+            refusal a server that tells no session.
         goodbye: it left on purpose.
     """
 

@@ -125,7 +125,7 @@ class Node:
         self._talk = Talk(self._role)
         self._watch = Watch(self._role)
         self._inbox = Inbox()
-        self._dialled: set[str] = set()
+        self._dialled: set[tuple[str, str]] = set()
         self._address = dict(voters.members)[me]
         self._started = False
         self._now_s = self._deadline_s = now_s
@@ -210,12 +210,12 @@ class Node:
                 return self._on_report(report, now_s)
             case ServerGoodbye(address, session):
                 return self._depart(Departure(address, session, goodbye=True), now_s)
-            case ServerConnectionClosed(address):
-                return [Dial(address)]
-            case DialResult(address, outcome):
-                self._dialled.discard(address)
+            case ServerConnectionClosed(address, session):
+                return [Dial(address, session)]
+            case DialResult(address, outcome, session):
+                self._dialled.discard((address, session))
                 if outcome is DialOutcome.REFUSED:
-                    return self._depart(Departure(address), now_s)
+                    return self._depart(Departure(address, session), now_s)
                 return []
             case _:
                 assert_never(event)
@@ -284,9 +284,10 @@ class Node:
         admitted: list[Action] = []
         for action in actions:
             if isinstance(action, Dial):
-                if action.address in self._dialled or len(self._dialled) >= DIALS_MAX:
+                dialled = (action.address, action.session)
+                if dialled in self._dialled or len(self._dialled) >= DIALS_MAX:
                     continue
-                self._dialled.add(action.address)
+                self._dialled.add(dialled)
             admitted.append(action)
         return admitted
 

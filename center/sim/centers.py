@@ -73,7 +73,7 @@ class CenterHost:
         self.front = Front(stage.addresses)
         self.desk = Desk(self, stage)
         self.doomed: list[tuple[StepCrash, Callable[[StepCrash], object]]] = []
-        self.dial: Callable[[CenterHost, str], object] = lambda host, address: None
+        self.dial: Callable[[CenterHost, Dial], object] = lambda host, dial: None
         self._stage = stage
         self._network = network
         self._rng = Random(f"{scenario.seed} center {center}")
@@ -267,8 +267,8 @@ class CenterHost:
                     self._commit(record)
                 case RoleChanged(state, leader, epoch):
                     self._turn(node, state, leader, epoch)
-                case Dial(address):
-                    self.dial(self, address)
+                case Dial():
+                    self.dial(self, action)
                 case Log(_, text):
                     self._stage.note(self.name, f"# {text}")
                 case _:

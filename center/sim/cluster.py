@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from center.core.ballot import State
+from center.core.events import Dial
 from center.core.messages import Body
 from center.core.quorum import majority
 from center.core.record import MapRecord
@@ -102,8 +103,8 @@ class Cluster:
     def _deliver(self, to: int, sender: int, incarnation: int, body: Body) -> None:
         self.centers[to].deliver(sender, incarnation, body)
 
-    def _dial(self, host: CenterHost, address: str) -> None:
-        self._server_at[address].answer_dial(host)
+    def _dial(self, host: CenterHost, dial: Dial) -> None:
+        self._server_at[dial.address].answer_dial(host, dial)
 
     # Centers --------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from typing import Any, assert_never
 
-from center.core.events import DialOutcome, DialResult, ServerConnectionClosed
+from center.core.events import Dial, DialOutcome, DialResult, ServerConnectionClosed
 from center.core.messages import Report
 from center.sim.access import Access
 from center.sim.centers import CenterHost
@@ -126,12 +126,11 @@ class ServerHost(_Process):
 
     def _end(self) -> None:
         self.alive = False
+        closed = ServerConnectionClosed(self.name, self.session)
         for center in sorted(self._connected):
             host = self._hosts[center]
             if host.desk.connected.pop(self.name, None) is not None:
-                self.access.see_break(
-                    self.name, center, partial(host.feed, ServerConnectionClosed(self.name))
-                )
+                self.access.see_break(self.name, center, partial(host.feed, closed))
         self._connected.clear()
 
     def leave(self) -> None:
@@ -141,14 +140,15 @@ class ServerHost(_Process):
             self._leaves = True
             self._do(self._reporter.goodbye(self.stage.now_s))
 
-    def answer_dial(self, host: CenterHost) -> None:
+    def answer_dial(self, host: CenterHost, dial: Dial) -> None:
         """Answer a center that tries this server's port."""
         agenda = self.stage.agenda
         if not self.access.passes(self.name, host.id):
-            agenda.after(DIAL_TIMEOUT_S, host.feed, DialResult(self.name, DialOutcome.TIMEOUT))
+            silent = DialResult(self.name, DialOutcome.TIMEOUT, dial.session)
+            agenda.after(DIAL_TIMEOUT_S, host.feed, silent)
             return
         outcome = DialOutcome.ACCEPTED if self.alive else DialOutcome.REFUSED
-        agenda.after(DIAL_S, host.feed, DialResult(self.name, outcome))
+        agenda.after(DIAL_S, host.feed, DialResult(self.name, outcome, dial.session))
 
     def _report(self) -> Report:
         load = round(self.rng.random(), 2)

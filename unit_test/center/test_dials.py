@@ -114,12 +114,12 @@ def test_results_come_back_for_whatever_was_asked() -> None:
     dead = f"127.0.0.1:{free_port()}"
     try:
         dialler.reported(dead, f"{HERE}:1")
-        dialler.dial(dead)
+        dialler.dial(dead, "its session")
         dialler.dial("nonsense")
         got = {results.get(timeout=5.0) for _ in range(2)}
     finally:
         dialler.close()
     assert got == {
-        DialResult(dead, DialOutcome.REFUSED),
+        DialResult(dead, DialOutcome.REFUSED, "its session"),
         DialResult("nonsense", DialOutcome.TIMEOUT),
     }

@@ -51,6 +51,13 @@ def test_a_goodbye_undoes_a_report_that_waits(mailbox: Mailbox) -> None:
     assert mailbox.take() == [ServerGoodbye("a:1"), report("b:1")]
 
 
+def test_a_goodbye_undoes_no_report_of_the_next_process(mailbox: Mailbox) -> None:
+    born = ServerReport(Report("a:1", ("x.Y",), session="new"))
+    mailbox.offer(born)
+    mailbox.offer(ServerGoodbye("a:1", "old"))
+    assert mailbox.take() == [ServerGoodbye("a:1", "old"), born]
+
+
 def test_the_bell_rings_once_until_somebody_looks(mailbox: Mailbox) -> None:
     assert not is_ringing(mailbox)
     mailbox.put(Tick())

@@ -125,6 +125,24 @@ def test_ended_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not made.report(report(2, session="s"), 0.1)
 
 
+def test_a_refused_dial_ends_the_session_that_it_was_made_for() -> None:
+    made = members(2)
+    for session in ("", "old", "new"):
+        made.report(report(1, session=session), 0.0)
+    for session in ("", "old"):
+        assert not made.depart(Departure("10.0.0.1:80", session), 0.1)
+    assert made.depart(Departure("10.0.0.1:80", "new"), 0.2)
+
+
+def test_a_refused_dial_ends_whom_only_the_map_tells_of() -> None:
+    adopted = members(2)
+    made = Members(TIMING)
+    made.take_over(ClusterMap("c", 1, 1, adopted.entries(0.0)), {}, 0.0)
+    made.report(report(2, session="new"), 0.0)
+    assert made.depart(Departure("10.0.0.1:80", "told to the last leader"), 0.1)
+    assert not made.depart(Departure("10.0.0.2:80", ""), 0.1)  # asked before it reported
+
+
 def test_the_last_server_leaves_the_map_by_a_goodbye_only() -> None:
     made = members(2)
     assert made.depart(Departure("10.0.0.1:80"), 0.0)
@@ -285,6 +303,17 @@ def test_a_departure_undoes_a_waiting_report() -> None:
     assert (forward.reports, forward.departures) == ((), (Departure("10.0.0.1:80"),))
     inbox.report(report(1), 1.0)
     assert inbox.due_s == 1.0
+
+
+def test_a_departure_of_an_earlier_session_undoes_nothing() -> None:
+    inbox = Inbox()
+    born = report(1, session="new")
+    inbox.report(born, 0.0)
+    inbox.depart(Departure(born.address, "older", goodbye=True), 0.0)
+    inbox.depart(Departure(born.address, "old"), 0.0)
+    (forward,) = inbox.flush()
+    assert forward.reports == (born,)
+    assert [each.session for each in forward.departures] == ["older", "old"]
 
 
 def test_messages_to_the_leader_are_of_bounded_size() -> None:

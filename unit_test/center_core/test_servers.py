@@ -138,6 +138,30 @@ def test_a_closed_connection_is_dialled_once_and_a_refusal_is_proof() -> None:
     assert pump.run_until(lambda: everywhere(pump, 2)) <= 0.1
 
 
+@pytest.mark.parametrize("through_leader", [True, False])
+def test_a_server_reborn_while_its_last_life_is_dialled_stays(through_leader: bool) -> None:
+    pump = started()
+    center = pump.leader() if through_leader else follower_of(pump)
+    for number in (1, 2):
+        pump.feed(center, ServerReport(report(number, session="old")))
+    pump.run(0.2)
+    pump.feed(center, ServerConnectionClosed("10.0.0.1:80", "old"))
+    pump.feed(center, ServerReport(report(1, session="new")))
+    pump.feed(center, DialResult("10.0.0.1:80", DialOutcome.REFUSED, "old"))
+    pump.run(0.5)
+    assert everywhere(pump, 1, 2)
+    pump.feed(center, ServerConnectionClosed("10.0.0.1:80", "new"))
+    pump.feed(center, DialResult("10.0.0.1:80", DialOutcome.REFUSED, "new"))
+    assert pump.run_until(lambda: everywhere(pump, 2)) <= 0.1
+
+
+def test_each_session_is_dialled() -> None:
+    pump = started()
+    for session in ("old", "new", "old"):
+        pump.feed(1, ServerConnectionClosed("10.0.0.1:80", session))
+    assert pump.hosts[1].dials == ["10.0.0.1:80"] * 2
+
+
 @pytest.mark.parametrize("outcome", [DialOutcome.ACCEPTED, DialOutcome.TIMEOUT])
 def test_a_dial_that_is_not_refused_proves_nothing(outcome: DialOutcome) -> None:
     pump = started()
