@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from compare.centers import CENTER, CenterCluster, client_of
 from compare.node import ServiceError, free_ports
-from compare.subject import VALUE_BYTES, FirstWrite, Subject, Watcher, pipelined
+from compare.subject import VALUE_BYTES, Ended, FirstWrite, Subject, Watcher, pipelined
 from libevrpc import RpcClient, RpcError
 from libevrpc.core.clustermap import ClusterMap
 from libevrpc.gen import center_pb2
@@ -29,6 +30,8 @@ PAUSE_S = 0.005
 POLL_MS = 1000
 CALL_S = 5.0
 COMMIT_S = 30.0
+REPORT_S = 1.0
+"""How often servers report."""
 
 
 class MapFollower:
@@ -187,26 +190,44 @@ class CenterSubject(Subject):
         return [sys.executable, script, "center", hosts, name, str(self._folder / "owner-state")]
 
     def register_many(self, node: int, count: int) -> float:
-        """See `Subject.register_many`: until the committed map names them all."""
+        """See `Subject.register_many`: until the committed map names them all.
+
+        What a leader took and lost with its leadership is reported anew, as servers do.
+        """
         self._many = [report_of(self.new_name()) for _ in range(count)]
         watcher = self.watch(node)
+        missing: Sequence[Any] = self._many
         began_s = time.monotonic()
-        pipelined(count, lambda number, end: self._report(node, self._many[number], end))
-        return watcher.await_count(count, COMMIT_S) - began_s
+        while missing:
+            if time.monotonic() > began_s + COMMIT_S:
+                text = f"{len(missing)} of {count} names not in a map"
+                raise ServiceError(f"{text}\n{self.cluster.logs()}")
+            pipelined(len(missing), partial(self._report_one_of, node, missing))
+            lost = watcher.missing((each.address for each in self._many), REPORT_S)
+            missing = [each for each in self._many if each.address in lost]
+        return time.monotonic() - began_s
+
+    def _report_one_of(self, node: int, reports: Sequence[Any], number: int, end: Ended) -> None:
+        self._report(node, reports[number], end)
 
     def update_many(self, node: int, count: int) -> float:
         """See `Subject.update_many`: taken into the leader's memory, where the newest counts."""
 
-        def begin(number: int, end: Callable[[BaseException | None], None]) -> None:
+        def begin(number: int, end: Ended) -> None:
             report = self._many[number % len(self._many)]
             report.load = number % 100 / 100.0
             self._report(node, report, end)
 
         return pipelined(count, begin)
 
-    def _report(self, node: int, report: Any, end: Callable[[BaseException | None], None]) -> None:
-        future = self._stub(node).Report.future(report, timeout_s=COMMIT_S)
-        future.add_done_callback(lambda each: end(each.exception()))
+    def _report(self, node: int, report: Any, end: Ended) -> None:
+        def answered(future: Any) -> None:
+            error = future.exception()
+            if error is None and future.result().not_ready:
+                error = ServiceError(f"center {node} has no leader")
+            end(error)
+
+        self._stub(node).Report.future(report, timeout_s=COMMIT_S).add_done_callback(answered)
 
 
 def report_of(name: str) -> Any:

@@ -16,7 +16,7 @@ import grpc
 from compare.etcd import EtcdCluster, EtcdProfile
 from compare.etcd_wire import EtcdApi, message
 from compare.node import ServiceError
-from compare.subject import VALUE_BYTES, FirstWrite, Subject, Watcher, pipelined
+from compare.subject import VALUE_BYTES, Ended, FirstWrite, Subject, Watcher, pipelined
 
 __all__ = ["EtcdSubject"]
 
@@ -139,7 +139,7 @@ class EtcdSubject(Subject):
         self._many = [PREFIX + self.new_name().encode() for _ in range(count)]
         api = self._apis[node]
 
-        def begin(number: int, end: Callable[[BaseException | None], None]) -> None:
+        def begin(number: int, end: Ended) -> None:
             def granted(answer: Any) -> None:
                 if answer.exception() is not None:
                     end(answer.exception())
@@ -157,7 +157,7 @@ class EtcdSubject(Subject):
         """See `Subject.update_many`."""
         api = self._apis[node]
 
-        def begin(number: int, end: Callable[[BaseException | None], None]) -> None:
+        def begin(number: int, end: Ended) -> None:
             request = PUT(key=self._many[number % len(self._many)], value=VALUE)
             put = api.put.future(request, timeout=CALL_S)
             put.add_done_callback(lambda each: end(each.exception()))

@@ -7,18 +7,21 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from compare.cluster import Cluster
 from compare.node import ServiceError
 
-__all__ = ["VALUE_BYTES", "WINDOW", "FirstWrite", "Subject", "Watcher", "pipelined"]
+__all__ = ["VALUE_BYTES", "WINDOW", "Ended", "FirstWrite", "Subject", "Watcher", "pipelined"]
 
 VALUE_BYTES = 200
 """What a registration and a load report carry."""
 WINDOW = 500
 """How many of them are under way at once."""
-PIPELINE_S = 120.0
+PIPELINE_S = 60.0
 """Longest a measured pipeline may take."""
+AGAIN_S = 0.1
+"""How soon failed requests of a pipeline are sent again."""
 
 
 class Watcher:
@@ -54,16 +57,12 @@ class Watcher:
                 raise ServiceError(f"{name}: present={present} not told within {within_s:g} s")
             return self._since_s.get(name, time.monotonic())
 
-    def await_count(self, count: int, within_s: float) -> float:
-        """Wait until so many names are there; returns the moment.
-
-        Raises:
-            ServiceError: they are not there in time.
-        """
+    def missing(self, names: Iterable[str], within_s: float) -> frozenset[str]:
+        """Wait until all these names are there at once; returns those that are not."""
+        wanted = frozenset(names)
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self._names) >= count, within_s):
-                raise ServiceError(f"{len(self._names)} of {count} names within {within_s:g} s")
-            return time.monotonic()
+            self._changed.wait_for(lambda: wanted <= self._names, within_s)
+            return wanted - self._names
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +140,13 @@ class Subject(ABC):
         """Send `count` new values for those names, WINDOW at once; seconds until all are taken."""
 
 
-def pipelined(
-    count: int, begin: Callable[[int, Callable[[BaseException | None], None]], None]
-) -> float:
+Ended = Callable[[BaseException | None], None]
+
+
+def pipelined(count: int, begin: Callable[[int, Ended], None]) -> float:
     """Run `count` requests, WINDOW at once; returns how long it took, seconds.
+
+    Those that fail are run again, as clients do that outlive a change of the leader.
 
     Args:
         count: how many.
@@ -152,30 +154,44 @@ def pipelined(
             once, from any thread.
 
     Raises:
-        ServiceError: one failed, or all together took too long.
+        ServiceError: all together took too long; the text names an error, if there was one.
+    """
+    began_s = time.monotonic()
+    numbers: Sequence[int] = range(count)
+    while True:
+        failed = _run_once(numbers, begin, began_s + PIPELINE_S)
+        if not failed:
+            return time.monotonic() - began_s
+        if time.monotonic() > began_s + PIPELINE_S:
+            error = next(iter(failed.values()))
+            raise ServiceError(f"{len(failed)} of {count} requests failed, one with: {error!r}")
+        time.sleep(AGAIN_S)
+        numbers = sorted(failed)
+
+
+def _run_once(
+    numbers: Sequence[int], begin: Callable[[int, Ended], None], until_s: float
+) -> dict[int, BaseException]:
+    """Run each once; returns those that failed.
+
+    Raises:
+        ServiceError: some had not ended at `until_s`.
     """
     free = threading.Semaphore(WINDOW)
-    errors: list[BaseException] = []
+    failed: dict[int, BaseException] = {}
 
-    def end(error: BaseException | None) -> None:
+    def take_place() -> None:
+        if not free.acquire(timeout=max(0.0, until_s - time.monotonic())):
+            raise ServiceError(f"{len(numbers)} requests took over {PIPELINE_S:g} s")
+
+    def end(number: int, error: BaseException | None) -> None:
         if error is not None:
-            errors.append(error)
+            failed[number] = error
         free.release()
 
-    began_s = time.monotonic()
-    until_s = began_s + PIPELINE_S
-    for number in range(count):
-        if not free.acquire(timeout=max(0.0, until_s - time.monotonic())):
-            raise ServiceError(f"{count} requests took over {PIPELINE_S:g} s")
-        if errors:
-            free.release()
-            break
-        begin(number, end)
+    for number in numbers:
+        take_place()
+        begin(number, partial(end, number))
     for _ in range(WINDOW):
-        if not free.acquire(timeout=max(0.0, until_s - time.monotonic())):
-            raise ServiceError(f"{count} requests took over {PIPELINE_S:g} s")
-    if errors:
-        raise ServiceError(
-            f"{len(errors)} of {count} requests failed, the first with: {errors[0]!r}"
-        )
-    return time.monotonic() - began_s
+        take_place()
+    return failed

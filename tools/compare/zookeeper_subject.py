@@ -17,7 +17,7 @@ from kazoo.exceptions import KazooException, NodeExistsError
 from kazoo.handlers.threading import KazooTimeoutError
 
 from compare.node import ServiceError
-from compare.subject import VALUE_BYTES, FirstWrite, Subject, Watcher, pipelined
+from compare.subject import VALUE_BYTES, Ended, FirstWrite, Subject, Watcher, pipelined
 from compare.zookeeper import ZooKeeperCluster, ZooKeeperProfile
 
 __all__ = ["ZooKeeperSubject", "zookeeper_client"]
@@ -131,9 +131,16 @@ class ZooKeeperSubject(Subject):
         self._many = [f"{FOLDER}/{self.new_name()}" for _ in range(count)]
         client = self._clients[node]
 
-        def begin(number: int, end: Callable[[BaseException | None], None]) -> None:
+        def created(end: Ended) -> Callable[[Any], None]:
+            def tell(answer: Any) -> None:
+                there = isinstance(answer.exception, NodeExistsError)  # by an unanswered try
+                end(None if there else answer.exception)
+
+            return tell
+
+        def begin(number: int, end: Ended) -> None:
             answer = client.create_async(self._many[number], VALUE, ephemeral=True)
-            answer.rawlink(lambda each: end(each.exception))
+            answer.rawlink(created(end))
 
         return pipelined(count, begin)
 
@@ -141,7 +148,7 @@ class ZooKeeperSubject(Subject):
         """See `Subject.update_many`."""
         client = self._clients[node]
 
-        def begin(number: int, end: Callable[[BaseException | None], None]) -> None:
+        def begin(number: int, end: Ended) -> None:
             answer = client.set_async(self._many[number % len(self._many)], VALUE)
             answer.rawlink(lambda each: end(each.exception))
 

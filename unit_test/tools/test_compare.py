@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from compare import etcd as etcd_kind
+from compare import subject
 from compare import zookeeper as zookeeper_kind
 from compare.node import ServiceError
 from compare.report import figures_json, table
@@ -118,11 +119,10 @@ def test_a_watcher_knows_since_when() -> None:
     watcher.told(["a", "b"])
     assert watcher.await_name("a", True, 0.0) == first_s
     assert watcher.await_name("b", True, 0.0) >= first_s
-    assert watcher.await_count(2, 0.0) >= first_s
+    assert watcher.missing(["a", "b"], 0.0) == set()
     with pytest.raises(ServiceError, match="a: present=False not told"):
         watcher.await_name("a", False, 0.0)
-    with pytest.raises(ServiceError, match="2 of 3 names"):
-        watcher.await_count(3, 0.0)
+    assert watcher.missing(["b", "c"], 0.0) == {"c"}
     watcher.changed("a", present=False)
     assert watcher.await_name("a", False, 0.0) > first_s
 
@@ -150,8 +150,20 @@ def test_a_pipeline_keeps_its_window() -> None:
     assert numbers == list(range(WINDOW + 3))
 
 
-def test_a_pipeline_names_its_first_error() -> None:
-    with pytest.raises(
-        ServiceError, match=r"of 5 requests failed, the first with: OSError\('no'\)"
-    ):
+def test_a_pipeline_repeats_what_failed() -> None:
+    begun: list[int] = []
+
+    def begin(number: int, end: Callable[[BaseException | None], None]) -> None:
+        begun.append(number)
+        end(OSError("no") if number == 3 and begun.count(3) == 1 else None)
+
+    pipelined(5, begin)
+    assert begun == [0, 1, 2, 3, 4, 3]
+
+
+def test_a_pipeline_ends_with_an_error_or_unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "PIPELINE_S", 0.05)
+    with pytest.raises(ServiceError, match=r"5 of 5 requests failed, one with: OSError\('no'\)"):
         pipelined(5, lambda _, end: end(OSError("no")))
+    with pytest.raises(ServiceError, match="5 requests took over"):
+        pipelined(5, lambda *_: None)
