@@ -373,6 +373,7 @@ class Runner:
                     self._publish(record)
                 case RoleChanged(state, leader, _):
                     self._front = replace(self._front, state=state, leader=leader)
+                    self._status = None  # or it would claim to lead in an epoch that is over
                     self._polls.wake()
                 case Log(level, text):
                     log.log(_LEVELS[level], "%s", text)

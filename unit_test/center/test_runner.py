@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -222,6 +223,24 @@ def test_what_the_settings_allow_a_node_takes(values: dict[str, Any]) -> None:
         complaint = ""
         timing_of(settings)
     assert not complaint or any(name in complaint for name in values)
+
+
+def test_a_status_is_of_the_role_in_which_it_claims_to_lead(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "STATUS_S", 60.0)
+    told: SimpleQueue[tuple[State, bool]] = SimpleQueue()
+
+    def answer(status: NodeStatus, claims: bool) -> None:
+        told.put((status.state, claims))
+
+    assert runner.ask(answer)
+    runner.start()
+    state, claims = told.get(timeout=WAIT_S)
+    assert (state is State.LEADING) is claims
+    wait_until(lambda: leads(runner))
+    assert runner.ask(answer)
+    assert told.get(timeout=WAIT_S) == (State.LEADING, True)
 
 
 def test_all_who_ask_at_once_are_told_one_status(
