@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from center.core.codec import TEXT_CHARS_MAX
 from center.core.events import Action, Dial, Log, LogLevel
 from center.core.messages import Departure, Report, Silent
 from center.core.timing import Timing
@@ -25,8 +26,8 @@ MASS_MIN = 3
 TOMBSTONES_MAX = 1024
 """Most sessions remembered as ended; the oldest is forgotten first."""
 NAMES_MAX = 1024
-"""Most services of one server, and most tags."""
-NAMES_CHARS_MAX = 8192
+"""Most services, tags and session of one server together."""
+NAMES_BYTES_MAX = 8192
 """Longest services, tags and session of one server together."""
 WEIGHT_MIN = 0.001
 """Smallest weight of a server: what a map keeps; less would be no weight at all."""
@@ -42,9 +43,11 @@ def flaw_of(report: Report) -> str:
         return str(exc)
     if endpoint.address != report.address:
         return f"address {report.address!r} is spelled {endpoint.address!r}"
-    names = (*report.services, *report.tags)
-    if len(names) > NAMES_MAX or len(report.session) + sum(map(len, names)) > NAMES_CHARS_MAX:
-        return f"{report.address}: over {NAMES_MAX} names or {NAMES_CHARS_MAX} characters of them"
+    names = (*report.services, *report.tags, report.session)
+    if len(names) > NAMES_MAX or sum(len(name.encode()) for name in names) > NAMES_BYTES_MAX:
+        return f"{report.address}: over {NAMES_MAX} names or {NAMES_BYTES_MAX} bytes of them"
+    if max(map(len, names)) > TEXT_CHARS_MAX:
+        return f"{report.address}: a name of over {TEXT_CHARS_MAX} characters"
     if not WEIGHT_MIN <= report.weight <= WEIGHT_MAX:
         return (
             f"{report.address}: weight {report.weight:g} is not in {WEIGHT_MIN:g}..{WEIGHT_MAX:g}"
@@ -83,6 +86,7 @@ class Members:
         self._timing = timing
         self._members: dict[str, _Member] = {}
         self._ended: dict[str, tuple[str, float]] = {}
+        self._kept: Departure | None = None  # it is gone, but was the last one
         self._full_logged_s: float | None = None
         self.log: list[Action] = []
 
@@ -120,7 +124,12 @@ class Members:
                 self._say_full(report.address, now_s)
                 return False
             self._members[report.address] = _Member(report, now_s)
+            kept, self._kept = self._kept, None
+            if kept is not None:
+                self.depart(kept, now_s)
             return True
+        if self._kept is not None and self._kept.address == report.address:
+            self._kept = None
         if known.adopted:
             # The map told the planner's weight, not the operator's: no news in the difference.
             known.report = replace(known.report, weight=report.weight)
@@ -137,7 +146,10 @@ class Members:
             self.log.append(Log(LogLevel.WARNING, text))
 
     def depart(self, departure: Departure, now_s: float) -> bool:
-        """Take proof that a server is gone. The last one leaves by a goodbye only."""
+        """Take proof that a server is gone.
+
+        The last one leaves by a goodbye only, or when there is another.
+        """
         address = departure.address
         known = self._members.get(address)
         if known is None or not _ends(departure, known):
@@ -145,6 +157,7 @@ class Members:
         if departure.goodbye:
             self._remember_end(address, departure.session or known.report.session, now_s)
         elif len(self._members) == 1:
+            self._kept = departure
             return self._suspect(known, now_s)
         del self._members[address]
         return True

@@ -356,3 +356,21 @@ def test_no_forward_is_longer_than_its_receiver_reads() -> None:
     assert [each for forward in forwards for each in forward.reports] == reports
     assert sum(len(forward.departures) for forward in forwards) == 600
     assert max(len(codec.encode(1, 1, forward)) for forward in forwards) < codec.LONG_BYTES
+
+
+def test_the_last_server_is_kept_only_until_there_is_another() -> None:
+    members = Members(TIMING)
+    members.report(report(1, session="a"), 0.0)
+    assert members.depart(Departure("10.0.0.1:80", "a"), 0.1)
+    assert [each.state for each in members.entries(0.1)] == [ServerState.SUSPECT]
+    assert members.report(report(2, session="b"), 0.2)
+    assert [each.address for each in members.entries(0.2)] == ["10.0.0.2:80"]
+
+
+def test_a_kept_server_that_reports_again_stays() -> None:
+    members = Members(TIMING)
+    members.report(report(1, session="a"), 0.0)
+    members.depart(Departure("10.0.0.1:80", "a"), 0.1)
+    assert members.report(report(1, session="a"), 0.2)
+    members.report(report(2, session="b"), 0.3)
+    assert len(members) == 2
