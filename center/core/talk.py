@@ -246,7 +246,7 @@ class Talk:
         candidacy = role.candidacy
         if candidacy is None or refusal.epoch != candidacy.epoch:
             return actions
-        if refusal.accepted_epoch >= candidacy.epoch and refusal.leader in (None, role.me):
+        if refusal.leader in (None, role.me):  # content with nobody else: bound to too much
             return actions + role.raise_epoch(now_s)
         candidacy.refuse(sender)
         return actions + role.judge(now_s)

@@ -5,9 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from center.core.ballot import Ballot, State
-from center.core.events import LinkDown, Persisted, PersistFailed
-from center.core.messages import Confirmation, Join, Ping, Pong, Proposal, Put, Silent, Stored
-from center.core.record import MapRecord
+from center.core.events import LinkDown, Persist, Persisted, PersistFailed, RoleChanged
+from center.core.ledger import Ledger
+from center.core.messages import (
+    Acceptance,
+    Confirmation,
+    Inquiry,
+    Introduction,
+    Join,
+    Ping,
+    Pong,
+    Proposal,
+    Put,
+    Relay,
+    Silent,
+    Stored,
+)
+from center.core.record import MapRecord, Record
 from libevrpc.core.clustermap import ClusterMap, ServerEntry
 from unit_test.center_core.bench import (
     DIGEST,
@@ -68,6 +82,32 @@ def test_a_candidate_whose_disk_failed_asks_it_again() -> None:
     assert bench.state is State.LEADING
 
 
+def test_a_candidate_that_joins_or_promises_is_one_no_more() -> None:
+    for gone in (Ping(9, 1, (0, 0)), confirmation(9)):
+        bench = Bench()
+        epoch = bench.stands()
+        bench.hear(3, gone)
+        bench.hear(2, bench.acceptance(epoch))
+        assert bench.state is not State.LEADING
+
+
+def test_a_candidate_tells_what_it_asks_for_though_its_disk_fails() -> None:
+    """Who forgot a promise of that epoch must promise it again before it votes."""
+    bench = Bench(disk=False)
+    epoch = bench.stands()
+    bench.feed(PersistFailed(bench.writes[0].token, "no space"))
+    (told,) = said(bench.hear(2, Inquiry(0, DIGEST, 0)), Introduction)
+    assert told.accepted_epoch == epoch
+
+
+def test_promises_and_copies_for_nobody_are_ignored() -> None:
+    bench = Bench()
+    assert bench.hear(3, bench.acceptance(9)) == []
+    assert bench.hear(3, Stored(3, (3, 5))) == []
+    bench.leads()
+    assert bench.hear(3, Relay("c", map_record(99, 9))) == []
+
+
 # Follower
 
 
@@ -104,6 +144,86 @@ def test_an_established_leader_of_a_smaller_epoch_than_the_promised_one_is_not_j
         vote = Proposal(9, Ballot(1, 1, 0, 3), state, 2, 2, (1, 1), DIGEST, 0)
         assert said(bench.hear(peer, vote), Join) == []
     assert bench.state is State.LOOKING
+
+
+def test_an_established_leader_that_is_gone_is_not_joined() -> None:
+    bench = Bench()
+    bench.feed(LinkDown(3))
+    for peer, state in ((3, State.LEADING), (2, State.FOLLOWING)):
+        vote = Proposal(9, Ballot(4, 6, 0, 3), state, 4, 4, (4, 6), DIGEST, 0)
+        assert said(bench.hear(peer, vote), Join) == []
+
+
+# The name of the cluster
+
+
+def test_a_cluster_keeps_its_name_while_a_new_leader_stores_its_first_map() -> None:
+    ledger = Ledger(RECORD, DIGEST, 0)
+    (write,) = ledger.store("c", MapRecord(4, 6, (3, 5), b""), False, lambda now_s: [])
+    assert isinstance(write, Persist)
+    ledger.on_persisted(write.token, 0.0)
+    assert ledger.cluster_id == "c"
+
+
+def test_a_name_that_replaces_another_counts_once_a_map_that_bears_it_is_committed() -> None:
+    ledger = Ledger(RECORD, DIGEST, 0)
+    for committed, name in ((False, ""), (True, "d")):
+        (write,) = ledger.store("d", MapRecord(4, 6, (3, 5), b""), committed, lambda now_s: [])
+        assert isinstance(write, Persist)
+        ledger.on_persisted(write.token, 0.0)
+        assert ledger.cluster_id == name
+
+
+def test_a_second_map_of_one_leader_shows_that_its_first_was_committed() -> None:
+    first = Record("c", 4, MapRecord(4, 6, (3, 5), b""))
+    second = Record("c", 4, MapRecord(4, 7, (4, 6), b""))
+    assert [Ledger(each, DIGEST, 0).cluster_id for each in (first, second)] == ["", "c"]
+
+
+# No more than is needed
+
+
+def test_only_those_who_have_not_promised_are_asked_again() -> None:
+    bench = Bench(disk=False)
+    bench.hear(2, bench.acceptance(bench.stands()))
+    again = bench.later(0.1)
+    assert (said(again, Confirmation, to=2), len(said(again, Confirmation, to=3))) == ([], 1)
+    assert len(bench.writes) == 1
+    bench.feed(Persisted(bench.writes[0].token))
+    assert [each.record.map for each in bench.writes].count(RECORD.map) == 1
+
+
+def test_a_question_repeated_changes_no_role_and_is_written_once() -> None:
+    bench = Bench(disk=False)
+    for _ in range(3):
+        bench.hear(3, confirmation(4))
+    assert said(bench.hear(3, Ping(4, 1, (0, 0))), Join) == []
+    bench.feed(Persisted(bench.writes[0].token))
+    assert len(bench.writes) == 1
+    again = bench.hear(3, confirmation(4))
+    assert not any(isinstance(each, RoleChanged) for each in again)
+
+
+def test_a_map_that_the_candidate_has_is_not_sent_to_it() -> None:
+    (answer,) = said(Bench().hear(3, confirmation(4)), Acceptance)
+    assert (answer.stamp, answer.map) == ((3, 5), None)
+
+
+def test_a_leader_writes_its_map_once_and_sends_it_to_no_holder() -> None:
+    bench = Bench()
+    epoch = bench.leads()
+    bench.hear(2, Stored(epoch, (epoch, 6)))
+    writes = len(bench.writes)
+    bench.later(0.2)
+    assert said(bench.hear(2, Pong(epoch, 1, (epoch, 6))), Put) == []
+    assert len(bench.writes) == writes
+
+
+def test_an_empty_center_among_empty_ones_votes_without_a_write() -> None:
+    bench = Bench(None, disk=False)
+    bench.hear(2, introduction(bench))
+    bench.hear(3, introduction(bench))
+    assert (bench.node.snapshot(0.0).votes, bench.writes) == (True, [])
 
 
 # Ages of servers

@@ -102,6 +102,7 @@ def test_a_copy_is_not_acknowledged_after_a_later_promise() -> None:
         (2, Put(4, "c", map_record(4, 6))),
         (3, Put(3, "c", map_record(3, 6))),
         (3, Put(4, "c", map_record(3, 6))),
+        (3, Put(3, "c", map_record(4, 6))),
         (3, Put(4, "other", map_record(4, 6))),
     ],
 )
