@@ -18,7 +18,7 @@ from center.core.messages import Body
 from center.core.record import MapRecord
 from libevrpc.errors import ProtocolError
 
-__all__ = ["MESSAGE_BYTES_MAX", "WIRE_VERSION", "decode", "encode"]
+__all__ = ["MESSAGE_BYTES_MAX", "TEXT_CHARS_MAX", "WIRE_VERSION", "decode", "encode"]
 
 WIRE_VERSION = 1
 """What is written; this one and the one before are read, so that centers update one by one."""

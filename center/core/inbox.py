@@ -13,9 +13,13 @@ __all__ = ["Inbox"]
 
 FORWARD_ITEMS_MAX = 512
 """Most reports, and most departures, of one message to the leader."""
-FORWARD_CHARS_MAX = 24_000
-"""Most characters of its reports, and of its departures, at up to four bytes each: a `Forward`
-stays below what a message without a map may have."""
+FORWARD_BYTES_MAX = 96 * 1024
+"""Most bytes of its reports, and of its departures: with both, and what goes round them, a
+`Forward` stays below what a message without a map may have."""
+TEXT_HEAD_BYTES = 3
+"""What goes before a text."""
+ITEM_BYTES = 64
+"""What a report or departure takes besides its texts."""
 DEPARTURES_MAX = 1024
 """Most departures waiting; when full the oldest is dropped, its server then expires."""
 Key = TypeVar("Key")
@@ -71,17 +75,17 @@ class Inbox:
         self.due_s = None
         forwards: list[Forward] = []
         while self._reports or self._departures:
-            departures = _pop(self._departures, _chars_of_departure)
-            forwards.append(Forward(_pop(self._reports, _chars_of_report), departures))
+            departures = _pop(self._departures, _bytes_of_departure)
+            forwards.append(Forward(_pop(self._reports, _bytes_of_report), departures))
         return forwards
 
 
-def _pop(waiting: dict[Key, Item], chars_of: Callable[[Item], int]) -> tuple[Item, ...]:
+def _pop(waiting: dict[Key, Item], bytes_of: Callable[[Item], int]) -> tuple[Item, ...]:
     """Take the eldest, as many as fit into one message, and at least one."""
     taken: list[Item] = []
-    room = FORWARD_CHARS_MAX
+    room = FORWARD_BYTES_MAX
     for item in islice(waiting.values(), FORWARD_ITEMS_MAX):
-        room -= chars_of(item)
+        room -= bytes_of(item)
         if taken and room < 0:
             break
         taken.append(item)
@@ -90,10 +94,13 @@ def _pop(waiting: dict[Key, Item], chars_of: Callable[[Item], int]) -> tuple[Ite
     return tuple(taken)
 
 
-def _chars_of_departure(departure: Departure) -> int:
-    return len(departure.address) + len(departure.session)
+def _bytes_of(*texts: str) -> int:
+    return ITEM_BYTES + sum(TEXT_HEAD_BYTES + len(text.encode()) for text in texts)
 
 
-def _chars_of_report(report: Report) -> int:
-    names = sum(map(len, report.services)) + sum(map(len, report.tags))
-    return len(report.address) + len(report.session) + names
+def _bytes_of_departure(departure: Departure) -> int:
+    return _bytes_of(departure.address, departure.session)
+
+
+def _bytes_of_report(report: Report) -> int:
+    return _bytes_of(report.address, report.session, *report.services, *report.tags)

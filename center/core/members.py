@@ -26,7 +26,7 @@ MASS_MIN = 3
 TOMBSTONES_MAX = 1024
 """Most sessions remembered as ended; the oldest is forgotten first."""
 NAMES_MAX = 1024
-"""Most services, tags and session of one server together."""
+"""Most services and tags of one server together."""
 NAMES_BYTES_MAX = 8192
 """Longest services, tags and session of one server together."""
 WEIGHT_MIN = 0.001
@@ -43,8 +43,8 @@ def flaw_of(report: Report) -> str:
         return str(exc)
     if endpoint.address != report.address:
         return f"address {report.address!r} is spelled {endpoint.address!r}"
-    names = (*report.services, *report.tags, report.session)
-    if len(names) > NAMES_MAX or sum(len(name.encode()) for name in names) > NAMES_BYTES_MAX:
+    names = (report.session, *report.services, *report.tags)
+    if len(names) > 1 + NAMES_MAX or sum(len(name.encode()) for name in names) > NAMES_BYTES_MAX:
         return f"{report.address}: over {NAMES_MAX} names or {NAMES_BYTES_MAX} bytes of them"
     if max(map(len, names)) > TEXT_CHARS_MAX:
         return f"{report.address}: a name of over {TEXT_CHARS_MAX} characters"

@@ -14,6 +14,7 @@ from typing import assert_never
 
 from center.core.ballot import State
 from center.core.boot import Boot
+from center.core.codec import TEXT_CHARS_MAX
 from center.core.events import (
     Action,
     CenterStatus,
@@ -209,6 +210,8 @@ class Node:
             case ServerReport(report):
                 return self._on_report(report, now_s)
             case ServerGoodbye(address, session):
+                if max(len(address), len(session)) > TEXT_CHARS_MAX:
+                    return []  # no server's: the leader could not even read it
                 return self._depart(Departure(address, session, goodbye=True), now_s)
             case ServerConnectionClosed(address, session):
                 return [Dial(address, session)]

@@ -41,8 +41,11 @@ def states(of: Members, now_s: float) -> list[ServerState]:
         (replace(report(), address="nonsense"), "has no port"),
         (replace(report(), address="HOST:80"), "is spelled"),
         (replace(report(), services=("s",) * 1025), "over 1024 names"),
-        (replace(report(), tags=("x" * 8192,)), "8192 characters"),
-        (replace(report(), session="x" * 8192), "8192 characters"),
+        (replace(report(), tags=("x" * 2048,) * 4), "8192 bytes"),
+        (replace(report(), tags=("\U0001f600" * 2048,)), "8192 bytes"),
+        (replace(report(), session="x" * 8192), "8192 bytes"),
+        (replace(report(), tags=("x" * (codec.TEXT_CHARS_MAX + 1),)), "a name of over 4096"),
+        (replace(report(), session="x" * (codec.TEXT_CHARS_MAX + 1)), "a name of over 4096"),
         (replace(report(), weight=0.0), "weight 0 is not in 0.001..65.535"),
         (replace(report(), weight=0.0004), "weight 0.0004"),
         (replace(report(), weight=1e9), "weight"),
@@ -345,10 +348,11 @@ def test_a_full_inbox_refuses_new_servers_and_drops_old_departures(
 def test_no_forward_is_longer_than_its_receiver_reads() -> None:
     inbox = Inbox()
     reports = [
-        Report(f"10.0.{n // 250}.{n % 250}:80", ("\U0001f600" * 2000,) * (n % 5))
-        for n in range(600)
+        Report(f"10.0.{n // 250}.{n % 250}:80", ("\U0001f600" * 500,) * (n % 5)) for n in range(600)
     ]
+    reports += [Report(f"10.3.{n // 250}.{n % 250}:80", ("",) * 1024) for n in range(600)]
     for each in reports:
+        assert flaw_of(each) == ""
         inbox.report(each, 0.0)
     for number in range(600):
         inbox.depart(Departure(f"10.1.{number // 250}.{number % 250}:80", "\U0001f600" * 60), 0.0)

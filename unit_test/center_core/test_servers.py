@@ -350,3 +350,13 @@ def test_answers_to_forgotten_pings_and_epochs_count_for_nothing() -> None:
             pump.feed(leader, Message(follower, pump.node(follower).incarnation, pong))
         pump.run(0.02)
     assert leader not in pump.leaders()
+
+
+def test_a_goodbye_of_nobody_takes_no_reports_with_it() -> None:
+    pump = started()
+    follower = follower_of(pump)
+    pump.feed(follower, ServerGoodbye("x" * 5000))
+    pump.feed(follower, ServerGoodbye("10.0.0.2:80", "x" * 5000))
+    pump.feed(follower, ServerReport(report(1)))
+    pump.run(0.3)
+    assert everywhere(pump, 1)
