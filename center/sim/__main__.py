@@ -10,7 +10,9 @@ from itertools import chain
 from statistics import median
 
 from center.sim.hunt import Find, finds, table
-from center.sim.play import Outcome, play_seed
+from center.sim.play import Outcome, play, play_seed
+from center.sim.scenario import drawn
+from center.sim.shrink import shrunk, source
 from center.sim.trace import Trace
 from libevrpc.clock import monotonic_s
 
@@ -31,6 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, metavar="SEED", help="only this one")
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happens")
     parser.add_argument(
+        "--shrink",
+        action="store_true",
+        help="with --seed: leave out the faults that it fails without, print what remains",
+    )
+    parser.add_argument(
         "--mutants",
         action="store_true",
         help="take checks and writes away, one at a time: a seed must notice each",
@@ -38,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.mutants:
         return hunt(range(given.first, given.first + given.seeds), given.jobs)
+    if given.seed is not None and given.shrink:
+        return shrink_one(given.seed, traced=given.trace)
     if given.seed is not None:
         return play_one(given.seed, traced=given.trace)
     return play_many(range(given.first, given.first + given.seeds), given.jobs)
@@ -52,6 +61,22 @@ def play_one(seed: int, *, traced: bool) -> int:
             print(line)
     print(verdict(outcome))
     return 1 if outcome.violation is not None else 0
+
+
+def shrink_one(seed: int, *, traced: bool) -> int:
+    """Shrink a seed that goes wrong and print it as Python; returns 1 if it does."""
+    whole = drawn(seed)
+    small = shrunk(whole)
+    trace = Trace() if traced else None
+    outcome = play(small, trace)
+    if trace is not None:
+        for line in trace.lines:
+            print(line)
+    print(verdict(outcome))
+    if outcome.violation is None:
+        return 0
+    print(f"{len(small.faults)} of {len(whole.faults)} faults are needed:\n{source(small)}")
+    return 1
 
 
 def play_many(seeds: range, jobs: int) -> int:
@@ -72,6 +97,8 @@ def play_many(seeds: range, jobs: int) -> int:
         f"{len(seeds)} seeds from {seeds.start}: {len(wrong)} violations,"
         f" {len(seeds) / span_s:.0f} scenarios/s{healed} (median)"
     )
+    if wrong:
+        print(f"to make it small: python -m center.sim --seed {wrong[0].seed} --shrink")
     return 1 if wrong else 0
 
 
