@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from center.core.events import Event, NodeStatus, ServerGoodbye, ServerReport
 from center.core.members import is_another
 
-__all__ = ["Mailbox", "Question"]
+__all__ = ["Item", "Mailbox", "Question"]
 
 REPORTS_MAX = 10_000
 """Servers with a report that waits; one more is refused."""

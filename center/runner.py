@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -42,7 +43,7 @@ from center.core.timing import Timing
 from center.dials import Dials
 from center.front import Front
 from center.jobs import JobThread, plan_map, write_record
-from center.mailbox import Mailbox, Question
+from center.mailbox import Item, Mailbox, Question
 from center.polls import LongPolls
 from center.service import CenterService, status_message
 from center.store import Store
@@ -60,6 +61,8 @@ __all__ = ["Runner", "timing_of"]
 log = logging.getLogger(__name__)
 
 JOIN_S = 5.0
+TURN_S = 0.02
+"""For so long items of servers and operators are taken before the other centers have their turn."""
 STATUS_S = 0.1
 """All who ask for the status within this span are told the same one."""
 BODY_BYTES_MAX = 8 << 20
@@ -329,26 +332,39 @@ class Runner:
 
     def _serve(self, bus: Bus) -> None:
         node, mailbox = self._node, self._mailbox
+        rest: deque[Item] = deque()
         if node.served is not None:
             self._publish(node.served)
         self._do(bus, node.step(Tick(), boottime_s()))
         while not self._stopping:
             bus.flush()
-            if bus.wait(node.next_deadline_s() - boottime_s()):
+            if bus.wait(0.0 if rest else node.next_deadline_s() - boottime_s()) and not rest:
                 mailbox.quiet()
             for link in bus.links():
                 self._do(bus, node.step(link, boottime_s()))
             for message in bus.messages():
                 self._do(bus, node.step(message, boottime_s()))
-            for item in mailbox.take():
-                now_s = boottime_s()
-                if isinstance(item, Question):
-                    item.answer(self._snapshot(now_s), node.may_claim(now_s))
-                else:
-                    self._do(bus, node.step(item, now_s))
+            if not rest:
+                rest.extend(mailbox.take())
+            self._take(bus, rest)
             now_s = boottime_s()
             if now_s >= node.next_deadline_s():
                 self._do(bus, node.step(Tick(), now_s))
+
+    def _take(self, bus: Bus, rest: deque[Item]) -> None:
+        """Take items for no longer than a turn may last, and one at least."""
+        node = self._node
+        now_s = boottime_s()
+        until_s = now_s + TURN_S
+        while rest:
+            item = rest.popleft()
+            if isinstance(item, Question):
+                item.answer(self._snapshot(now_s), node.may_claim(now_s))
+            else:
+                self._do(bus, node.step(item, now_s))
+            now_s = boottime_s()
+            if now_s >= until_s:
+                return
 
     def _snapshot(self, now_s: float) -> NodeStatus:
         """Return the node's status; one of a thousand servers costs what a heartbeat may last."""

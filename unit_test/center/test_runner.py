@@ -263,3 +263,26 @@ def test_all_who_ask_at_once_are_told_one_status(
         monkeypatch.setattr(runner_module, "STATUS_S", 0.0)
         ask(center_pb2.StatusRequest())
         assert made[-1] is not made[0]
+
+
+def test_the_other_centers_have_their_turn_between_slow_questions(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever waits, a turn ends when its time is over."""
+    monkeypatch.setattr(runner_module, "TURN_S", 0.0)
+    turns = 0
+    flush = runner_module.Bus.flush
+
+    def counted(bus: Any) -> None:
+        nonlocal turns
+        turns += 1
+        flush(bus)
+
+    monkeypatch.setattr(runner_module.Bus, "flush", counted)
+    answered: SimpleQueue[tuple[int, int]] = SimpleQueue()
+    for number in range(50):
+        assert runner.ask(lambda status, claims, number=number: answered.put((number, turns)))
+    runner.start()
+    got = [answered.get(timeout=WAIT_S) for _ in range(50)]
+    assert [number for number, _ in got] == list(range(50))
+    assert len({turn for _, turn in got}) == 50
