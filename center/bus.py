@@ -56,7 +56,9 @@ IDLE_S = 2
 IDLE_TRIES = 3
 """So many tries in vain end it."""
 BATCHES_PER_TURN_MAX = 64
-"""Batches taken in one turn; the rest waits for the next, after the node's clock."""
+TURN_S = 0.02
+"""Batches taken in one turn, and for how long; the rest waits for the next, after the node's
+clock."""
 WARN_EVERY = 1000
 """Junk is logged at the first message and at every so many."""
 REDIAL_S = 0.5
@@ -284,7 +286,10 @@ class Bus:
 
     def messages(self) -> Iterator[Message]:
         """Take what has come in, within this turn's share; junk is counted and dropped."""
-        for _ in range(BATCHES_PER_TURN_MAX):
+        until_s = monotonic_s() + TURN_S
+        for number in range(BATCHES_PER_TURN_MAX):
+            if number and monotonic_s() >= until_s:
+                return
             try:
                 route = self._router.recv(zmq.DONTWAIT, copy=False)
             except zmq.Again:

@@ -130,6 +130,34 @@ def test_many_batches_in_a_row_are_not_lost(pair: tuple[Bus, Bus]) -> None:
     assert not first.wait(0.0)
 
 
+def test_a_turn_ends_when_its_time_is_over(
+    pair: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "TURN_S", 0.0)
+    first, second = pair
+    batches = 0
+    shares: list[int] = []
+
+    def all_sent() -> bool:
+        nonlocal batches
+        sent = first.counts.sent
+        first.flush()
+        batches += first.counts.sent > sent
+        return first.counts.sent == 40
+
+    for epoch in range(40):
+        first.send(2, 42, Announcement(1, epoch, State.LEADING))
+        all_sent()
+    until(all_sent, first)
+
+    def all_there() -> bool:
+        shares.append(len(list(second.messages())))
+        return sum(shares) == 40
+
+    until(all_there, second)
+    assert sum(share > 0 for share in shares) == batches > 1
+
+
 def test_nothing_is_kept_for_a_center_that_is_away(ports: tuple[int, int], wakeup: Wakeup) -> None:
     bus = bus_of(1, ports, wakeup)
     try:
