@@ -65,6 +65,8 @@ TURN_S = 0.02
 """For so long items of servers and operators are taken before the other centers have their turn."""
 STATUS_S = 0.1
 """All who ask for the status within this span are told the same one."""
+STATUS_SHARE = 0.1
+"""The span is longer where a status of ten thousand servers would take more of the node's time."""
 BODY_BYTES_MAX = 8 << 20
 """Longest message on the client port; a map is at most half of it."""
 REQUEST_BYTES_MAX = 1 << 20
@@ -130,7 +132,7 @@ class Runner:
         self._addresses = {each.id: each.client_address for each in centers.centers}
         self._front = Front(self._addresses)
         self._status: NodeStatus | None = None
-        self._status_s = 0.0
+        self._status_until_s = 0.0
         self._told: tuple[NodeStatus, bool, StatusResponse] | None = None
         self._stopping = False
         self._closed = False
@@ -367,10 +369,11 @@ class Runner:
                 return
 
     def _snapshot(self, now_s: float) -> NodeStatus:
-        """Return the node's status; one of a thousand servers costs what a heartbeat may last."""
-        if now_s >= self._status_s + STATUS_S or self._status is None:
+        """Return the node's status; one of ten thousand servers takes a tenth of a second."""
+        if self._status is None or now_s >= self._status_until_s:
             self._status = self._node.snapshot(now_s)
-            self._status_s = now_s
+            cost_s = boottime_s() - now_s
+            self._status_until_s = now_s + max(STATUS_S, cost_s / STATUS_SHARE)
         return self._status
 
     def _do(self, bus: Bus, actions: list[Action]) -> None:

@@ -260,9 +260,24 @@ def test_all_who_ask_at_once_are_told_one_status(
         futures = [ask.future(center_pb2.StatusRequest()) for _ in range(50)]
         assert {future.result().id for future in futures} == {1}
         assert len(made) <= 2, "one for each answer to the question whether it may claim to lead"
-        monkeypatch.setattr(runner_module, "STATUS_S", 0.0)
-        ask(center_pb2.StatusRequest())
-        assert made[-1] is not made[0]
+
+
+def test_a_status_is_told_for_a_while_only(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: SimpleQueue[NodeStatus] = SimpleQueue()
+
+    def ask() -> NodeStatus:
+        assert runner.ask(lambda status, claims: told.put(status))
+        return told.get(timeout=WAIT_S)
+
+    monkeypatch.setattr(runner_module, "STATUS_S", 0.0)
+    runner.start()
+    wait_until(lambda: leads(runner))
+    status = ask()
+    wait_until(lambda: ask() is not status)
+    monkeypatch.setattr(runner_module, "STATUS_SHARE", 1e-9)  # as if one took for ever
+    wait_until(lambda: ask() is ask())
+    status = ask()
+    assert all(ask() is status for _ in range(20))
 
 
 def test_the_other_centers_have_their_turn_between_slow_questions(
