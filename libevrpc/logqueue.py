@@ -122,11 +122,20 @@ class LogQueue(logging.Handler):
         self._thread = threading.Thread(target=self._run, name="libevrpc-log", daemon=True)
         self._thread.start()
 
-    def createLock(self) -> None:  # noqa: N802  # the name that logging calls
-        """Make no lock: the queue has what it needs, and the sink has one thread."""
-        self.lock = None
-
     # -- any thread ---------------------------------------------------------------------
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Queue a record that the filters let pass. Any thread; never blocks.
+
+        Without the lock that `logging` takes here: the queue has what it needs, and the sink has
+        one thread.
+        """
+        passed: object = self.filter(record)
+        if isinstance(passed, logging.LogRecord):  # a filter may put another in its place
+            record = passed
+        if passed:
+            self.emit(record)
+        return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record. Any thread; never blocks."""

@@ -207,5 +207,5 @@ os.kill(os.getpid(), signal.SIGTERM)
     assert done.returncode == 0
     lines = done.stderr.splitlines()
     for who, count in (("parent", 5000), ("child", 100)):
-        said = [line.rpartition(" ")[2] for line in lines if f" {who} " in line]
+        said = [line.rpartition(" ")[2] for line in lines if f" root {who} " in line]
         assert said == [str(number) for number in range(count)]
