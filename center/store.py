@@ -19,6 +19,7 @@ from typing import Any
 
 import msgpack
 
+from center.core.ballot import RECORD_MAX
 from center.core.record import MapRecord, Record
 from libevrpc.errors import ConfigError
 
@@ -203,9 +204,11 @@ def _unpack(packed: object) -> tuple[int, Record]:
         epoch, version, parent, payload = _shaped(kept, (int, int, list, bytes))
         parent_epoch, parent_version = _shaped(parent, (int, int))
         stored = MapRecord(epoch, version, (parent_epoch, parent_version), payload)
-    return center_id, Record(
-        cluster_id, accepted_epoch, stored, committed, digest, generation, forgot
-    )
+    record = Record(cluster_id, accepted_epoch, stored, committed, digest, generation, forgot)
+    numbers = (accepted_epoch, *record.stamp)
+    if min(numbers) < 0 or max(numbers) > RECORD_MAX:
+        raise ValueError(f"an epoch or version {max(numbers, key=abs)}")
+    return center_id, record
 
 
 def _shaped(packed: object, kinds: tuple[Any, ...]) -> list[Any]:

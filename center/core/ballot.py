@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["LEAP_MAX", "NO_STAMP", "Ballot", "Stamp", "State"]
+__all__ = ["LEAP_MAX", "NO_STAMP", "RECORD_MAX", "Ballot", "Stamp", "State"]
 
 Stamp = tuple[int, int]
 """(epoch, version) of a map; compared as a pair."""
 
 LEAP_MAX = 1 << 40
-"""No epoch, version or round is believed that is this far beyond all own ones: no cluster elects or
-publishes so often, and who promised the largest number there is could never promise again."""
+"""No epoch or version is believed that is this far beyond the own ones, and no round that is so far
+beyond the own one: no cluster elects or publishes so often, and who promised the largest number
+there is could never promise again. Rounds are kept nowhere, so they vouch for no epoch."""
+
+RECORD_MAX = 1 << 62
+"""No record is believed with an epoch or version beyond this: twice as much, and its center could
+promise nothing more that others can read."""
 
 NO_STAMP: Stamp = (0, 0)
 """The stamp of "no map yet"; every published map has epoch >= 1 and version >= 1."""

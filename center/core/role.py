@@ -145,8 +145,8 @@ class Role:
 
     @property
     def largest_number(self) -> int:
-        """The largest of the epochs, versions and rounds that this center knows of."""
-        return max(self.ledger.promised, self.ledger.newest.stamp[1], self.election.round)
+        """The largest of the epochs and versions that this center keeps."""
+        return max(self.ledger.promised, self.ledger.newest.stamp[1])
 
     def be_patient(self, now_s: float) -> None:
         """Wait anew for a sign of life, for longer than the leader's own lease lasts."""

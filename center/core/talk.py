@@ -50,8 +50,10 @@ class Talk:
         doubled: list[Action] = []
         if peers.doubled(sender):
             doubled = self._complain(sender, "is two processes: give one another id", now_s)
-        number = _largest_number(body)
-        if number > self._role.largest_number + LEAP_MAX:
+        number, round_ = _largest_number(body), getattr(body, "round", 0)
+        number_max = self._role.largest_number + LEAP_MAX
+        if number > number_max or round_ > self._role.election.round + LEAP_MAX:
+            number = max(number, round_)
             what = f"speaks of an epoch, version or round {number}: that is not believed"
             return doubled + self._complain(sender, what, now_s)
         return doubled + self._answer(sender, incarnation, body, now_s)
@@ -354,8 +356,8 @@ class Talk:
 
 
 def _largest_number(body: Body) -> int:
-    """Return the largest epoch, version or round that a message speaks of, 0 if of none."""
-    found = [getattr(body, name, 0) for name in ("epoch", "accepted_epoch", "round")]
+    """Return the largest epoch or version that a message speaks of, 0 if of none."""
+    found = [getattr(body, name, 0) for name in ("epoch", "accepted_epoch")]
     for name in ("stamp", "committed", "newer_than"):
         stamp = getattr(body, name, None)
         if isinstance(stamp, tuple):  # an `Acceptance` is committed or not

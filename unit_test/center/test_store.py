@@ -164,6 +164,24 @@ def test_the_first_format_is_still_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "record",
+    [
+        Record("c1", (1 << 63) - 1),
+        Record("c1", -1),
+        replace(RECORD, map=MapRecord(7, 1 << 63, (5, 40), b"map")),
+    ],
+)
+def test_a_record_with_numbers_out_of_all_proportion_is_damage(
+    tmp_path: Path, record: Record
+) -> None:
+    with Store(tmp_path, 1) as store:
+        store.write(record)
+        loaded = store.load()
+    assert loaded.record is None
+    assert "an epoch or version" in loaded.damaged
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",

@@ -75,6 +75,17 @@ def test_who_speaks_of_it_is_named_once() -> None:
     assert named == [f"center 2 speaks of an epoch, version or round {FAR}: that is not believed"]
 
 
+def test_a_round_vouches_for_no_epoch() -> None:
+    """Rounds may be driven up by messages alone; epochs are written down before they count."""
+    bench = Bench()
+    for step in range(1, 4):
+        bench.hear(2, replace(VOTE, round=step * LEAP_MAX))
+    bench.hear(2, replace(VOTE, round=3 * LEAP_MAX, accepted_epoch=2 * LEAP_MAX))
+    bench.later(5.0)
+    assert bench.node.snapshot(bench.now_s).accepted_epoch < 10
+    assert all(write.record.accepted_epoch < 10 for write in bench.writes)
+
+
 def nested(count: int) -> bytes:
     return bytes(msgpack.packb([1, 10, 2, 7, [[]] * count]))
 
