@@ -27,7 +27,7 @@ import pytest
 from unit_test.faults import trials
 from unit_test.faults.fix_netns import missing
 from unit_test.faults.stage import Stage
-from unit_test.faults.trials import DISK_TRIALS, FIVE_TRIALS, LOST, TRIALS, Trial
+from unit_test.faults.trials import DISK_TRIALS, FIVE_TRIALS, LOST, RESETS, TRIALS, Trial
 
 DISK_KIB = 256
 LEASE_MS = 300.0
@@ -56,7 +56,7 @@ class Promise:
 def promise_of(name: str) -> Promise:
     if name == "leader killed":
         return Promise(100.0, 300.0, 1)
-    if name == "leader behind a firewall that resets":
+    if name in RESETS:
         return Promise(800.0, 1500.0, 1, two_ms=LEASE_MS)
     if name in LOST:
         return Promise(800.0, 1500.0, 1)

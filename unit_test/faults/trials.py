@@ -19,6 +19,7 @@ __all__ = [
     "DISK_TRIALS",
     "FIVE_TRIALS",
     "LOST",
+    "RESETS",
     "TRIALS",
     "Silence",
     "Trial",
@@ -212,7 +213,10 @@ def mute(stage: Stage) -> Trial:
 
 
 def refuse(stage: Stage) -> Trial:
-    """Reset every connection between the leader and the others."""
+    """Reset every connection between the leader and the others.
+
+    Who hears a reset takes it for the end of the other process: see `rebuff`.
+    """
 
     def cut(leader: int, others: list[int]) -> float:
         since_s = stage.silence(others, [leader], refuse=True)
@@ -476,6 +480,9 @@ LOST = {
     "leader behind a firewall that resets": rebuff,
 }
 """Faults that cost the leader its place."""
+
+RESETS = ("leader's connections reset", "leader behind a firewall that resets")
+"""Those in which it may claim to lead beside the next one, for the rest of its lease."""
 
 FIVE_TRIALS: dict[str, Callable[[Stage], Trial]] = {
     "two of five cut off, the leader too": cut_two,
