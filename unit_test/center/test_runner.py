@@ -148,6 +148,19 @@ def test_a_folder_is_in_use_while_a_write_hangs(
     wait_until(freed)
 
 
+def test_a_server_is_told_once_the_map_has_it(runner: Runner) -> None:
+    runner.start()
+    wait_until(lambda: leads(runner))
+    with RpcClient(runner.address) as client:
+        report = client.stub(CENTER).Report
+        request = center_pb2.ReportRequest(address="127.0.0.1:1", services=["x.Y"])
+        assert not report(request).in_map
+        wait_until(lambda: report(request).in_map)
+    found = runner.front().map
+    assert found is not None
+    assert [server.address for server in found.servers] == ["127.0.0.1:1"]
+
+
 def test_a_disk_that_fails_for_a_while_delays_the_cluster_only(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -109,11 +109,12 @@ def test_a_center_that_goes_back_and_two_maps_of_one_stamp_are_violations(
 def test_a_center_that_goes_back_over_a_restart_is_a_violation(
     centers: list[tuple[FakeCenter, str]], observer: Observer
 ) -> None:
-    (first, _), _ = centers
-    first.map = a_map(5, 3, 5)
-    wait_until(lambda: observer.serving[1] is not None)
+    (first, _), (second, _) = centers
+    first.map = second.map = a_map(5, 3, 5)
+    assert observer.settled({"127.0.0.1:5"}, [1, 2], 5.0)
     first.failing = True
     wait_until(lambda: observer.serving[1] is None)
+    assert not observer.settled({"127.0.0.1:5"}, [1, 2], 0.01)
     first.map = a_map(4, 1, 5)
     first.failing = False
     wait_until(lambda: observer.violations == ["center 1 went back from (5, 3) to (4, 1)"])
