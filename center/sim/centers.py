@@ -62,6 +62,7 @@ class CenterHost:
         epoch: of its last leadership.
         died_s: when its process ended last.
         dial: told to try a server's port.
+        voters: the list that the next process starts with.
     """
 
     def __init__(self, center: int, stage: Stage, network: Network) -> None:
@@ -72,6 +73,7 @@ class CenterHost:
         self.state = State.LOOKING
         self.front = Front(stage.addresses)
         self.desk = Desk(self, stage)
+        self.voters = stage.voters
         self.doomed: list[tuple[StepCrash, Callable[[StepCrash], object]]] = []
         self.dial: Callable[[CenterHost, Dial], object] = lambda host, dial: None
         self._stage = stage
@@ -106,7 +108,7 @@ class CenterHost:
         stage = self._stage
         node = self.node = Node(
             self.id,
-            stage.voters,
+            self.voters,
             self.disk.record,
             self.local_s(),
             chance=Random(self._rng.getrandbits(64)),

@@ -16,6 +16,7 @@ __all__ = [
     "Isolation",
     "Moment",
     "Mute",
+    "OtherList",
     "Pause",
     "ServerCrash",
     "ServerLeave",
@@ -135,6 +136,25 @@ class DiskTrouble:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherList:
+    """A center is restarted with another centers list, and later with the right one.
+
+    Attributes:
+        at_s: when.
+        span_s: from its end to the end of what it was started as instead.
+        center: which.
+        members: of that list, the center among them.
+        down_s: how long each restart takes.
+    """
+
+    at_s: float
+    span_s: float
+    center: int
+    members: tuple[int, ...]
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServerCrash:
     """A server dies, and is started again."""
 
@@ -179,6 +199,7 @@ Fault = (
     | Isolation
     | Flap
     | DiskTrouble
+    | OtherList
     | ServerCrash
     | ServerLeave
     | Mute

@@ -477,3 +477,8 @@ def leader_yields_to_the_looking(before: Any) -> Any:
         return actions
 
     return _on_proposal
+
+
+@_mutation("centers with another list count like the others", Talk, "_strange")
+def other_lists_count(before: Any) -> Any:
+    return lambda self, sender, digest, now_s: None

@@ -21,6 +21,7 @@ from center.sim.faults import (
     Isolation,
     Moment,
     Mute,
+    OtherList,
     Pause,
     ServerCrash,
     ServerLeave,
@@ -38,6 +39,8 @@ QUICK_S = 0.35
 """A center that is back sooner may help to elect while the lease it granted still runs."""
 CLOCK_OFFSET_MAX_S = 10_000.0
 CLOCK_DRIFT = 0.01
+OTHER_LIST_SHARE = 0.1
+"""Share of the seeds in which an operator slips, where the cluster is large enough."""
 PLANNING_S = (0.0, 0.0, 0.003, 0.3)
 """The longest a plan takes, as often as it is drawn: a few services, or thousands."""
 
@@ -139,7 +142,7 @@ def drawn(seed: int) -> Scenario:
         rng.choice((0.0, 0.0, 0.4)),
         whole and rng.random() < 0.5,
         clocks,
-        dice.faults(),
+        _with_slip(seed, centers, safety_s, dice.faults()),
         rng.random() < 0.2,
         rng.random() < 0.3,
         Random(f"{seed} planning").choice(PLANNING_S),
@@ -147,6 +150,20 @@ def drawn(seed: int) -> Scenario:
     if rng.random() < THEME_SHARE:
         return rng.choice(THEMES)(rng, scenario)
     return scenario
+
+
+def _with_slip(
+    seed: int, centers: int, safety_s: float, faults: tuple[Fault, ...]
+) -> tuple[Fault, ...]:
+    """Give one center another list in some seeds; half of that one is no half of the cluster."""
+    rng = Random(f"{seed} lists")
+    if centers < 4 or rng.random() >= OTHER_LIST_SHARE:
+        return faults
+    members = rng.sample(range(1, centers + 1), rng.choice((2, 3)))
+    center = members[0]
+    at_s, span_s = rng.uniform(0.0, 0.5 * safety_s), rng.uniform(0.8, 2.0)
+    slip = OtherList(at_s, span_s, center, tuple(sorted(members)), rng.uniform(0.36, 0.5))
+    return tuple(sorted((*faults, slip), key=lambda fault: fault.at_s))
 
 
 def _offset_s(rng: Random) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from center.core.events import Planner
@@ -16,7 +16,7 @@ from center.sim.planners import Given, PlainPlanner, WatchedPlanner
 from center.sim.scenario import Scenario
 from center.sim.trace import Trace
 
-__all__ = ["SERVICE", "Stage", "client_address_of"]
+__all__ = ["SERVICE", "Stage", "client_address_of", "voters_of"]
 
 SERVICE = "echo.EchoService"
 """What every server offers and every client wants."""
@@ -25,6 +25,13 @@ SERVICE = "echo.EchoService"
 def client_address_of(center: int) -> str:
     """Return where servers and clients find a center."""
     return f"10.1.0.{center}:8899"
+
+
+def voters_of(centers: Iterable[int]) -> Voters:
+    """Return the centers list of `centers`."""
+    ids = tuple(centers)
+    digest = " ".join(map(str, ids))
+    return Voters(tuple((each, f"10.1.0.{each}:8898") for each in ids), digest)
 
 
 class Stage:
@@ -49,7 +56,7 @@ class Stage:
         self.rng = Random(f"{scenario.seed} stage")
         self.timing = Timing()
         ids = range(1, scenario.centers + 1)
-        self.voters = Voters(tuple((each, f"10.1.0.{each}:8898") for each in ids), "sim")
+        self.voters = voters_of(ids)
         self.addresses = {each: client_address_of(each) for each in ids}
         self.history = History()
         self.watch = Watch(())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from center.core.record import Voters
 from center.sim.cluster import Cluster
 from center.sim.disk import DiskSpeed
 from center.sim.faults import (
@@ -16,12 +17,14 @@ from center.sim.faults import (
     Flap,
     Isolation,
     Mute,
+    OtherList,
     Pause,
     ServerCrash,
     ServerLeave,
     StepCrash,
 )
 from center.sim.scenario import QUICK_S, Hints
+from center.sim.stage import voters_of
 
 __all__ = ["Storm"]
 
@@ -58,6 +61,8 @@ class Storm:
                 self._cluster.links.flap(one, other, span_s)
             case DiskTrouble():
                 self._trouble(fault)
+            case OtherList():
+                self._mislead(fault)
             case ServerCrash(_, server, down_s):
                 self._cluster.servers[server].crash()
                 self._agenda.after(down_s, self._cluster.servers[server].start)
@@ -144,6 +149,18 @@ class Storm:
 
         self._agenda.after(fault.span_s, end)
 
+    def _mislead(self, fault: OtherList) -> None:
+        self._restart(fault.center, voters_of(fault.members), fault.down_s)
+        right = self._cluster.stage.voters
+        self._agenda.after(fault.span_s, self._restart, fault.center, right, fault.down_s)
+
+    def _restart(self, center: int, voters: Voters, down_s: float) -> None:
+        """Start a center anew with a list."""
+        if not self._over:
+            self._cluster.kill(center, lands=False)
+            self._cluster.centers[center].voters = voters
+            self._agenda.after(down_s, self._start, center)
+
     def _unmute(self, fault: Mute) -> None:
         if not self._over:
             self._cluster.access.mute(fault.ends, fault.centers, -1)
@@ -157,7 +174,10 @@ class Storm:
         cluster.network.calm_down()
         cluster.access.calm_down()
         cluster.links.hints = Hints()
-        for host in cluster.centers.values():
+        for center, host in cluster.centers.items():
+            if host.voters is not cluster.stage.voters:
+                cluster.kill(center, lands=False)
+                host.voters = cluster.stage.voters
             host.doomed.clear()
             host.disk.delay_s, host.disk.fails = 0.0, False
             host.disk.speed = DiskSpeed()

@@ -34,7 +34,7 @@ FOUND_BY = {
     "epoch promised twice": (156, "I1"),
     "older epoch acked": (322, "I7"),
     "older epoch obeyed": (85, "I2"),
-    "own map only": (14, "L1"),
+    "own map only": (32, "L1"),
     "map of the meantime overlooked": (728, "I3"),
     "leader commits alone": (0, "I2"),
     "any copy counts": (2, "I2"),
@@ -55,6 +55,7 @@ FOUND_BY = {
     "ballots not repeated": (2, "L1"),
     "established leader unseen": (0, "L3"),
     "leader yields to the looking": (0, "L2"),
+    "other lists count": (542, "I6"),
 }
 """The seed that shows each planted bug, and the invariant it breaks; production passes them all."""
 
