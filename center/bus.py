@@ -20,6 +20,7 @@ with. ZeroMQ asks whose a key is on an in-process socket (ZAP), which this threa
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -154,12 +155,13 @@ class Bus:
         self._ring = ring
         self._complaints = Complaints()
         self._links: dict[int, _Link] = {}
+        self._watches = itertools.count()
         self._batches: dict[int, list[bytes]] = {}
         self._poller = zmq.Poller()
         self._context = zmq.Context(io_threads=1)
         self._zap: zmq.Socket[bytes] | None = None
         self._router = self._socket(zmq.ROUTER)
-        self._door = self._router.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
+        self._door = self._watch(self._router, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
         try:
             self._listen(bind)
         except zmq.ZMQError as exc:
@@ -187,6 +189,21 @@ class Bus:
         sock.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
         sock.setsockopt(zmq.TCP_KEEPALIVE_CNT, IDLE_TRIES)
         return sock
+
+    def _watch(self, sock: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
+        """Return where ZeroMQ tells of events of `sock`; without a bound.
+
+        With one, ZeroMQ's thread waits for room, holding a lock that `disable_monitor` wants: a
+        center that strangers flood while it is busy could never end.
+        """
+        # a new name each time: that of a closed socket is still taken for a moment
+        address = f"inproc://watched-{next(self._watches)}"
+        monitor = self._context.socket(zmq.PAIR)
+        monitor.setsockopt(zmq.LINGER, 0)
+        monitor.setsockopt(zmq.RCVHWM, 0)
+        sock.monitor(address, events)
+        monitor.connect(address)
+        return monitor
 
     def _listen(self, bind: str) -> None:
         router, ring = self._router, self._ring
@@ -217,7 +234,7 @@ class Bus:
             dealer.setsockopt(zmq.CURVE_SERVERKEY, link.keys[0])
             dealer.setsockopt(zmq.CURVE_PUBLICKEY, self._ring.public)
             dealer.setsockopt(zmq.CURVE_SECRETKEY, self._ring.secret)
-        link.monitor = dealer.get_monitor_socket(_WATCHED)
+        link.monitor = self._watch(dealer, _WATCHED)
         link.redial_s = None
         dealer.connect(f"tcp://{link.address}")
         self._poller.register(link.monitor, zmq.POLLIN)

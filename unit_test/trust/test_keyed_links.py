@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -274,6 +276,34 @@ def test_who_is_no_center_is_named_once(table: Table, logged: Callable[[str], in
                 table.turn()
     table.until(lambda: logged("refused: who dials is no center"))
     assert logged("refused: who dials is no center") == 1
+
+
+FLOODED = """
+import os, socket, sys
+from center.bus import Bus
+
+read_fd, _ = os.pipe()
+port, connections = int(sys.argv[1]), int(sys.argv[2])
+bus = Bus(1, f"127.0.0.1:{port}", {}, read_fd, heartbeat_s=0.1, patience_s=0.3)
+for _ in range(connections):
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.settimeout(10.0)
+        sock.sendall(b"\\xff" + bytes(8) + b"\\x7f\\x03\\x00CURVE" + bytes(47))
+        try:
+            while sock.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass
+bus.close()
+print("ended")
+"""
+"""A center that is busy elsewhere while strangers fail at its door, and is then told to end."""
+
+
+def test_a_center_ends_however_many_failed_at_its_door(table: Table) -> None:
+    words = [sys.executable, "-c", FLOODED, str(table.ports[1]), "2500"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=50.0, check=False)
+    assert (done.stdout, done.returncode) == ("ended\n", 0), done.stderr
 
 
 def test_a_zeromq_without_curve_is_refused(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
