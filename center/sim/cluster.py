@@ -25,6 +25,7 @@ from center.sim.checkers.minority import Minority
 from center.sim.checkers.moves import Moves
 from center.sim.checkers.owners import Owners
 from center.sim.checkers.sameness import Sameness
+from center.sim.checkers.silence import Silence
 from center.sim.ends import ClientHost, ServerHost
 from center.sim.links import Links
 from center.sim.network import Network
@@ -94,6 +95,7 @@ class Cluster:
             ),
             Expiry(history, timing.expire_s * EXPIRY_MARGIN),
             Emptiness(history),
+            Silence(history),
             Owners(),
         ]
         if scenario.slots:

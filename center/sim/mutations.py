@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from center.core import quorum
+from center.core import members, quorum
 from center.core.assignment import _Stock, _Table
 from center.core.ballot import Stamp, State
 from center.core.boot import Boot
@@ -420,6 +420,11 @@ def empty_over_full(before: Any) -> Any:
         return bool(expired), []
 
     return sweep
+
+
+@_mutation("servers that fall silent together expire like one", members, "MASS_MIN")
+def mass_expires(before: Any) -> Any:
+    return 1_000_000
 
 
 @_mutation("the last server leaves when its port refuses", Members, "depart")

@@ -28,7 +28,7 @@ from center.sim.faults import (
     StepCrash,
 )
 from center.sim.network import CALM, Weather
-from center.sim.themes import THEME_SHARE, THEMES
+from center.sim.themes import SILENCE_SHARE, THEME_SHARE, THEMES, mass_silence
 
 __all__ = ["QUICK_S", "Hints", "Scenario", "drawn"]
 
@@ -147,6 +147,9 @@ def drawn(seed: int) -> Scenario:
         rng.random() < 0.3,
         Random(f"{seed} planning").choice(PLANNING_S),
     )
+    silence = Random(f"{seed} silence")
+    if silence.random() < SILENCE_SHARE:
+        return mass_silence(silence, scenario)
     if rng.random() < THEME_SHARE:
         return rng.choice(THEMES)(rng, scenario)
     return scenario

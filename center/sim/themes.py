@@ -26,10 +26,13 @@ from center.sim.network import CALM, Weather
 if TYPE_CHECKING:
     from center.sim.scenario import Scenario
 
-__all__ = ["THEMES", "THEME_SHARE"]
+__all__ = ["SILENCE_SHARE", "THEMES", "THEME_SHARE", "mass_silence"]
 
 THEME_SHARE = 0.1
 """Share of the seeds that have a theme."""
+SILENCE_SHARE = 0.02
+"""Share of the seeds in which most servers fall silent together."""
+SILENT_SERVERS = 5
 AWAKE_S = 0.9
 """By now the centers have booted, elected and published."""
 
@@ -122,6 +125,24 @@ def rivals(rng: Random, scenario: Scenario) -> Scenario:
         disk=DiskSpeed(0.0005, 0.2, 0.2),
         slots=False,
         faults=_by_time(faults),
+    )
+
+
+def mass_silence(rng: Random, scenario: Scenario) -> Scenario:
+    """Most servers fall silent at once, for longer than one of them alone would be kept."""
+    ends = [f"10.2.0.{each}:7000" for each in range(1, SILENT_SERVERS + 1)]
+    silent = rng.sample(ends, rng.randint(3, SILENT_SERVERS - 1))
+    silence = Mute(AWAKE_S + rng.uniform(0.0, 1.0), 4.5, tuple(silent), (1, 2, 3))
+    leader_dies = Crash(silence.at_s + rng.uniform(0.0, 4.0), Aim(1, leader=True), 0.4)
+    return replace(
+        scenario,
+        centers=3,
+        servers=SILENT_SERVERS,
+        clients=1,
+        safety_s=6.0,
+        weather=CALM,
+        loss=0.0,
+        faults=(silence, leader_dies) if rng.random() < 0.3 else (silence,),
     )
 
 

@@ -19,6 +19,7 @@ from center.sim.checkers.leaders import Leaders
 from center.sim.checkers.lineage import Lineage
 from center.sim.checkers.minority import Minority
 from center.sim.checkers.owners import Owners
+from center.sim.checkers.silence import Silence
 from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
 
 SERVICE = "echo.EchoService"
@@ -199,6 +200,24 @@ def test_empty_over_full() -> None:
     violated("I8", lambda: checker.held("c", decoded(empty), None))
     checker.restored("c", None)
     checker.held("c", decoded(empty), None)
+
+
+def test_most_servers_dropped_for_one_silence() -> None:
+    full = made((1, 1), "a:1", "b:1", "c:1", "d:1")
+    one, many = made((1, 2), "b:1", "c:1", "d:1", parent=(1, 1)), made((1, 3), "d:1", parent=(1, 1))
+    checker = Silence(history(full, one, many))
+    for at, address in enumerate(("a:1", "b:1", "c:1")):
+        checker.reported(address, 1, 1.0 + at / 10)
+    checker.made(1, full, True, 4.5)
+    checker.made(1, one, True, 4.5)
+    assert "silent together" in violated("I8", lambda: checker.made(1, many, True, 4.5))
+    checker.reported("a:1", 1, 3.0)  # silent later than the others: another event
+    checker.made(1, many, True, 6.5)
+    checker.reported("a:1", 0, 1.0)  # told to an earlier leader
+    checker.made(1, many, True, 6.5)
+    checker.reported("a:1", 1, 1.0)
+    checker.departed("a:1", goodbye=False)
+    checker.made(1, many, True, 6.5)
 
 
 def test_slots_without_owners() -> None:

@@ -49,6 +49,7 @@ FOUND_BY = {
     "larger epoch ignored": (728, "L1"),
     "expiry without a lease": (1078, "I7"),
     "empty over full": (226, "I8"),
+    "mass expires": (56, "I8"),
     "last server refused": (7, "I8"),
     "moves without budget": (4, "I10"),
     "assignment by chance": (4, "I11"),
