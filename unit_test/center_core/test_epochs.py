@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from center.core.ballot import Ballot, State
-from center.core.events import LinkDown, Persist, Persisted, PersistFailed, RoleChanged
+from center.core.events import (
+    LinkDown,
+    Persist,
+    Persisted,
+    PersistFailed,
+    Planned,
+    PlannedMap,
+    RoleChanged,
+)
 from center.core.ledger import Ledger
 from center.core.messages import (
     Acceptance,
@@ -104,6 +112,7 @@ def test_promises_and_copies_for_nobody_are_ignored() -> None:
     bench = Bench()
     assert bench.hear(3, bench.acceptance(9)) == []
     assert bench.hear(3, Stored(3, (3, 5))) == []
+    assert bench.feed(Planned((3, 1), PlannedMap(None))) == []
     bench.leads()
     assert bench.hear(3, Relay("c", map_record(99, 9))) == []
 

@@ -19,6 +19,7 @@ from center.core.messages import (
     Put,
     Stored,
 )
+from unit_test.center_core.pump import voters_of
 from unit_test.scenarios.play import CALM_S, Play
 
 Staged = Callable[..., Play]
@@ -138,6 +139,35 @@ def test_ours_all_restart_at_once(staged: Staged) -> None:
     play.settle()
     assert play.stamp(1) > stamp
     assert len(play.map_of(1).servers) == 1
+
+
+def test_ours_the_list_grows_and_shrinks(staged: Staged) -> None:
+    """By the procedure of the documentation: those that stay restart, then the others come."""
+    play = staged(5, brief=True)
+    three, five = voters_of(3, "three"), voters_of(5, "five")
+    for each in (1, 2, 3):
+        play.start(each, voters=three)
+    play.register(play.settle(), 1)
+    play.run(CALM_S)
+    stamp = play.stamp(1)
+    for voters in (five, three):
+        for each in (4, 5):
+            play.kill(each)
+            play.wipe(each)
+        for each in voters.ids:
+            play.note(f"{each} gets the list of {len(voters.ids)}")
+            if each < 4:
+                play.kill(each)
+            play.start(each, voters=voters)
+            play.run(0.3)
+        play.settle()
+        assert sorted(play.states()) == list(voters.ids)
+        assert min(play.stamp(each) for each in voters.ids) > stamp
+        assert len(play.map_of(1).servers) == 1
+        stamp = play.stamp(1)
+    kept = sorted((each.epoch, each.version) for each in play.hosts[1].committed)
+    assert kept == [(each.epoch, each.version) for each in play.hosts[1].committed]
+    play.reigns()
 
 
 STEPS: tuple[tuple[type[Body], str], ...] = (
