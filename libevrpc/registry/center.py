@@ -76,12 +76,13 @@ class _Driver:
         tokens = read_tokens(token_file)
         self._token = b"" if tokens is None else tokens.shown
         self._link: CenterLink | None = None
+        self._asked: CenterLink | None = None  # the same, and the thread's to its end
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._ending = False
 
     def begin(self) -> None:
         """Start the thread. Once."""
-        self._link = CenterLink(self._lost, self._token)
+        self._link = self._asked = CenterLink(self._lost, self._token)
         self._thread.start()
 
     def post(self, job: Callable[[], object]) -> bool:
@@ -106,7 +107,7 @@ class _Driver:
         self._ending = True
 
     def _run(self) -> None:
-        link = self._link
+        link = self._asked
         assert link is not None
         self._guarded(self._first)
         while not self._ending:
@@ -287,15 +288,15 @@ class CenterRegistrar(_Driver):
         return take
 
     def _ask_places(self, number: int, center: str) -> None:
-        assert self._link is not None
+        assert self._asked is not None
         assert self._announcement is not None
         request = center_pb2.PlacesRequest(address=self._announcement.address)
-        self._link.ask(
+        self._asked.ask(
             center, "Places", request, center_pb2.PlacesResponse, 1.0, self._taker(number)
         )
 
     def _send_report(self, center: str, take: Callable[[Any, str], object]) -> None:
-        assert self._link is not None
+        assert self._asked is not None
         assert self._announcement is not None
         assert self._sample is not None
         announced = self._announcement
@@ -313,15 +314,15 @@ class CenterRegistrar(_Driver):
             qps=load.qps,
             connections=load.connections,
         )
-        self._link.ask(center, "Report", request, center_pb2.ReportResponse, 1.0, take)
+        self._asked.ask(center, "Report", request, center_pb2.ReportResponse, 1.0, take)
 
     def _send_goodbye(self, number: int, center: str) -> None:
-        assert self._link is not None
+        assert self._asked is not None
         assert self._announcement is not None
         request = center_pb2.GoodbyeRequest(
             address=self._announcement.address, session=self._session
         )
-        self._link.ask(
+        self._asked.ask(
             center, "Goodbye", request, center_pb2.GoodbyeResponse, 0.5, self._taker(number)
         )
 
@@ -412,7 +413,7 @@ class CenterResolver(_Driver):
         self._on_update(replace(endpoints, remembered=not confirmed))
 
     def _pull(self, pull: Pull) -> None:
-        assert self._link is not None
+        assert self._asked is not None
         request = center_pb2.PullRequest(
             client_id=self._client_id,
             service=self._service,
@@ -430,7 +431,7 @@ class CenterResolver(_Driver):
             if self._machine.usable is not None:
                 self._tell(self._machine.usable)
 
-        self._link.ask(
+        self._asked.ask(
             pull.center,
             "Pull",
             request,

@@ -319,3 +319,24 @@ def test_other_targets_have_other_adapters() -> None:
     assert not isinstance(
         open_resolver(parse_target("list://a:1"), "", ClientSettings()), CenterResolver
     )
+
+
+class LateResolver(CenterResolver):
+    """One whose thread comes to run only after the end, as on a busy machine."""
+
+    def _first(self) -> None:
+        pause = threading.Event()
+        while self.post(lambda: None):
+            pause.wait(0.002)
+        super()._first()
+
+
+def test_an_end_that_overtakes_the_first_question_is_no_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that is closed as soon as it was made."""
+    target = parse_target(f"center://127.0.0.1:{free_port()}")
+    resolver = LateResolver(target, "x.Y", ClientSettings(state_dir=str(tmp_path)))
+    resolver.start(lambda found: None)
+    resolver.close()
+    assert "job failed" not in caplog.text
