@@ -96,11 +96,12 @@ def nested(count: int) -> bytes:
         lambda: b"\xdd" + (8_000_000).to_bytes(4, "big") + b"\x90" * 8_000_000,
         lambda: bytes(msgpack.packb([1, 10, 2, 7, *([[[]] * 4000] * 2000)])),
         lambda: bytes(msgpack.packb([1, 10, 2, 7, [list(range(4000))] * 500])),
+        lambda: bytes(msgpack.packb([1, 10, 2, 7, [[[]] * 4000] * 4])),
         lambda: bytes(msgpack.packb({number: number for number in range(1_000_000)})),
         lambda: bytes(msgpack.packb([1, 10, 2, 7, ["x" * 100_000]])),
         lambda: b"\x91" * 100_000,
     ],
-    ids=["empty lists", "lists of lists", "numbers", "map", "text", "deep"],
+    ids=["empty lists", "lists of lists", "numbers", "short lists", "map", "text", "deep"],
 )
 def test_junk_takes_no_more_memory_than_its_own_length(junk: Callable[[], bytes]) -> None:
     message = junk()

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from libevrpc.core import slots
 from libevrpc.core.endpoints import Endpoint
-from libevrpc.core.slots import SlotRing, SlotTable, slot_ring, slots_of_client
+from libevrpc.core.slots import (
+    MEMBERS_OF_LARGE_RING,
+    SlotRing,
+    SlotTable,
+    slot_ring,
+    slots_of_client,
+)
 
 
 def members_of(count: int) -> list[Endpoint]:
@@ -104,3 +110,17 @@ def test_client_slots_are_distinct_stable_and_in_range(client: str, count: int, 
 def test_ring_needs_one_point_count_per_name() -> None:
     with pytest.raises(ValueError, match="shorter"):
         SlotRing(["a", "b"], [1])
+
+
+def test_of_large_rings_only_the_last_is_kept() -> None:
+    names = [
+        f"10.0.{number // 250}.{number % 250}:80" for number in range(MEMBERS_OF_LARGE_RING + 1)
+    ]
+    ring = slot_ring(names, [1.0] * len(names))
+    assert slot_ring(names, [1.0] * len(names)) is ring
+    assert sorted(ring.walk(7)) == list(range(len(names)))
+    small = slot_ring(names[:-1], [1.0] * (len(names) - 1))
+    assert slot_ring(names, [1.0] * len(names)) is ring, "a small one takes no large one's place"
+    assert sorted(small.walk(7)) == list(range(len(names) - 1))
+    slot_ring(["another:80", *names], [1.0] * (len(names) + 1))
+    assert slot_ring(names, [1.0] * len(names)) is not ring
