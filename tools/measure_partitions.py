@@ -26,6 +26,7 @@ import pytest
 
 from unit_test.faults import trials
 from unit_test.faults.fix_netns import missing
+from unit_test.faults.mass_silence import fall_silent
 from unit_test.faults.stage import Stage
 from unit_test.faults.trials import DISK_TRIALS, FIVE_TRIALS, LOST, RESETS, TRIALS, Trial
 
@@ -147,7 +148,7 @@ def silence() -> tuple[str, list[str]]:
     """Freeze four of ten servers; returns a line and what is wrong."""
     with tempfile.TemporaryDirectory() as folder, Stage(Path(folder)) as stage:
         try:
-            seen = trials.fall_silent(stage)
+            seen = fall_silent(stage)
         except pytest.fail.Exception as exc:
             return "mass silence: broken", [str(exc)]
     troubles = list(seen.faults)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from unit_test.faults.mass_silence import fall_silent
 from unit_test.faults.stage import CALM, Stage
-from unit_test.faults.trials import fall_silent
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
