@@ -185,9 +185,11 @@ class Members:
         expired = [address for address, age_s in ages_s.items() if age_s >= timing.expire_s]
         if not expired:
             return False, []
-        near_s = timing.expire_s - timing.round_s
+        # Who fell silent within a round of this moment's, those suspected already included:
+        # the last of a mass must not be dropped for having been left alone by the first.
+        near_s, far_s = timing.expire_s - timing.round_s, timing.expire_s + timing.round_s
         falling = sum(
-            ages_s[address] >= near_s and each.suspect_s is None
+            ages_s[address] >= near_s and (each.suspect_s is None or ages_s[address] < far_s)
             for address, each in self._members.items()
         )
         mass = falling >= MASS_MIN and falling > timing.suspect_ratio * len(self._members)

@@ -100,12 +100,14 @@ class Peers:
         known = self._peers[peer]
         known.state, known.leader, known.epoch = state, leader, epoch
 
-    def informed(self) -> list[int]:
-        """Return the peers that said they follow or lead and are not down, ascending."""
+    def informed(self, since_s: float) -> list[int]:
+        """Return the peers that said they follow or lead and were heard since then, ascending."""
         return [
             peer
             for peer, known in self._peers.items()
-            if known.state in (State.FOLLOWING, State.LEADING) and peer not in self.down
+            if known.state in (State.FOLLOWING, State.LEADING)
+            and known.heard_s is not None
+            and known.heard_s >= since_s
         ]
 
     def statuses(self, own: CenterStatus, now_s: float) -> tuple[CenterStatus, ...]:

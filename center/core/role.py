@@ -43,8 +43,10 @@ from libevrpc.errors import ProtocolError
 
 __all__ = ["Role"]
 
-FETCH_S = 0.5
+FETCH_S = 0.25
 """A center that cannot follow asks for the committed map this often."""
+FIRST_FETCH_S = 0.05
+"""It asks first this long after it lost its leader: then it has heard who still follows one."""
 PATIENCE_OVER_LEASE = 1.25
 """A follower's patience, at least, as a multiple of its leader's lease: spans are each center's
 own, and a leader whose lease is the longer one must have given up before it is replaced."""
@@ -182,7 +184,7 @@ class Role:
             self.reign = None
         self.candidacy = None
         self._lease_s = 0.0
-        self._fetch_s = now_s + FETCH_S
+        self._fetch_s = now_s + FIRST_FETCH_S
         actions = self._become(State.LOOKING, None, self.ledger.promised, why)
         map_epoch, map_version = self.ledger.durable.stamp
         own = Ballot(map_epoch, map_version, self.uptime_ms(now_s), self.me)
@@ -442,7 +444,7 @@ class Role:
         elif now_s >= self.patience_until_s:
             actions += self.look(now_s, f"center {self.leader} is silent")
         if self.state in (State.LOOKING, State.OBSERVING) and now_s >= self._fetch_s:
-            actions += self._fetch(self.peers.informed(), now_s)
+            actions += self._fetch(self.peers.informed(now_s - self.timing.patience_s), now_s)
         return actions
 
     def _fetch(self, informed: Iterable[int], now_s: float) -> list[Action]:
@@ -470,4 +472,6 @@ class Role:
             return min(self._beat_s, self.candidacy.until_s)
         if self.state is State.LOOKING:
             return min(self.election.deadline_s(), self._fetch_s)
+        if self.state is State.OBSERVING:
+            return min(self.patience_until_s, self._fetch_s)
         return self.patience_until_s

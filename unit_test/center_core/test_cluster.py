@@ -132,6 +132,21 @@ def test_a_follower_cut_from_its_leader_serves_fresh_maps_through_the_third() ->
     assert pump.states()[follower] is State.LOOKING
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_no_map_is_older_than_a_second_from_the_moment_of_the_cut_on(seed: int) -> None:
+    pump = started(3, seed=seed)
+    leader = pump.leader()
+    follower = others(pump, leader)[seed % 2]
+    pump.cut = {(leader, follower)} | ({(follower, leader)} if seed % 3 else set())
+    for count in range(1, 6):
+        report = replace(REPORT, address=f"127.0.0.1:{7000 + count}")
+        pump.feed(leader, ServerReport(report))
+        pump.run_until(lambda want=count: len(pump.map_of(leader).servers) == want)
+        late_s = pump.run_until(lambda want=count: len(pump.map_of(follower).servers) == want)
+        assert late_s <= 1.0
+    assert pump.leader() == leader
+
+
 def test_one_way_when_pongs_are_lost_the_leader_gives_up_and_others_lead() -> None:
     pump = started(3)
     old = pump.leader()

@@ -191,6 +191,16 @@ def test_no_mass_is_a_mass_silence_where_the_share_is_all() -> None:
     assert len(made) == 1
 
 
+def test_the_last_of_a_mass_are_counted_with_those_suspected_before() -> None:
+    made = members(10)
+    for number in range(1, 10):
+        made.report(report(number), 0.2 if number <= 3 else 5.0)
+    for now_s in (3.0, 3.1, 3.2, 3.3):
+        made.sweep(now_s)
+    assert states(made, 3.3).count(ServerState.SUSPECT) == 4
+    assert len(made) == 10
+
+
 def test_those_that_cross_later_in_the_same_window_are_suspects_too() -> None:
     made = members(6)
     for number, heard_s in ((1, 0.3), (2, 0.6), (3, 0.9), (4, 5.0), (5, 5.0)):
