@@ -90,26 +90,31 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that all is cleaned up
     with tempfile.TemporaryDirectory(prefix="libevrpc-compare-") as scratch:
         systems = chosen_systems(given.systems, Path(scratch))
-        figures, failed = measure(systems, given.trials, QUICK if given.quick else Scale())
-    print(json.dumps(figures_json(figures)) if given.json else table(figures))
-    return 1 if failed else 0
+        figures = {name: Figures() for name in systems}
+        try:
+            good = measure(systems, figures, given.trials, QUICK if given.quick else Scale())
+        finally:  # what there is, also when interrupted
+            print(json.dumps(figures_json(figures)) if given.json else table(figures), flush=True)
+    return 0 if good else 1
 
 
 def measure(
-    systems: dict[str, Callable[[Path], Subject]], trials: int, scale: Scale
-) -> tuple[dict[str, Figures], bool]:
-    """Run the trials, the systems in turn; returns the figures, and whether a trial failed."""
-    figures = {name: Figures() for name in systems}
-    failed = False
+    systems: dict[str, Callable[[Path], Subject]],
+    figures: dict[str, Figures],
+    trials: int,
+    scale: Scale,
+) -> bool:
+    """Run the trials, the systems in turn; returns whether all went well."""
+    good = True
     for number in range(1, trials + 1):
         for name, make in systems.items():
             print(f"trial {number} of {trials}: {name}", file=sys.stderr, flush=True)
             try:
                 run_trial(make, figures[name], scale)
             except ServiceError as error:
-                failed = True
+                good = False
                 print(f"{name}: {error}", file=sys.stderr)
-    return figures, failed
+    return good
 
 
 if __name__ == "__main__":
