@@ -1,14 +1,15 @@
 """Endpoints: the addresses that a client dials and a server listens on.
 
-Three spellings: ``host:port``, ``[v6]:port`` and ``unix:///path``. Parsing never resolves
-names; that belongs to the shell, off the loop.
+Three spellings: ``host:port``, ``[v6]:port`` and ``unix:///path``; TinyRPC's three are read as
+well: ``tcp@host:port``, ``http@host:port`` and ``unix@/path``. Parsing never resolves names; that
+belongs to the shell, off the loop.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from libevrpc.errors import ConfigError
@@ -26,6 +27,8 @@ PATH_BYTES_MAX = 107
 WEIGHT_MAX = 1_000_000.0
 """Largest weight of one endpoint; weights only compare with each other."""
 UNIX_PREFIX = "unix://"
+TRANSPORTS = ("tcp", "http", "unix")
+"""What TinyRPC writes before an address and an @."""
 
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
 _DIGITS_AND_DOTS = re.compile(r"[0-9.]+")
@@ -62,6 +65,9 @@ class Endpoint:
         path: absolute path of a unix socket, else empty.
         weight: 0..WEIGHT_MAX; 0 means "only if nothing else is left".
         tags: words for filters.
+        transport: how the registry says that a connection begins, one of TRANSPORTS: ``http`` with
+            an HTTP CONNECT, ``tcp`` and ``unix`` at once; empty: it did not say, the client's wire
+            decides. Only the wires of TinyRPC and gee-rpc look at it.
         address: the spelling, made once; what live counters are keyed by, so that a new
             weight does not forget them.
 
@@ -74,6 +80,7 @@ class Endpoint:
     path: str = ""
     weight: float = 1.0
     tags: tuple[str, ...] = ()
+    transport: str = ""
     address: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +121,8 @@ def parse_endpoint(text: str, *, listening: bool = False) -> Endpoint:
     """Read ``host:port``, ``[v6]:port`` or ``unix:///path``. Any thread.
 
     Args:
-        text: the spelling; host names are lowered, IPv6 addresses compressed.
+        text: the spelling; host names are lowered, IPv6 addresses compressed. To dial, also
+            ``tcp@host:port``, ``http@host:port`` and ``unix@/path``.
         listening: also accept port 0, which asks the system for a free port.
 
     Raises:
@@ -124,6 +132,9 @@ def parse_endpoint(text: str, *, listening: bool = False) -> Endpoint:
         raise ConfigError(f"address is empty; write {_EXAMPLES}")
     if text != text.strip() or not text.isprintable():
         raise ConfigError(f"address {text!r} contains blanks or control characters")
+    transport, at, rest = text.partition("@")
+    if at and transport in TRANSPORTS and not listening:
+        return _parse_tagged(text, transport, rest)
     if text.startswith(UNIX_PREFIX):
         return _parse_unix(text)
     meant = _path_meant(text)
@@ -136,6 +147,20 @@ def parse_endpoint(text: str, *, listening: bool = False) -> Endpoint:
     else:
         host, port_text = _split_plain(text)
     return Endpoint(host, _parse_port(text, port_text, listening))
+
+
+def _parse_tagged(text: str, transport: str, rest: str) -> Endpoint:
+    """Read what follows ``tcp@``, ``http@`` or ``unix@``."""
+    try:
+        if transport == "unix":
+            endpoint = _parse_unix(UNIX_PREFIX + rest)
+        elif "@" in rest or rest.startswith(UNIX_PREFIX):
+            raise ConfigError(f"write {transport}@host:port")
+        else:
+            endpoint = parse_endpoint(rest)
+    except ConfigError as exc:
+        raise ConfigError(f"address {text!r}: {exc}") from None
+    return replace(endpoint, transport=transport)
 
 
 def _path_meant(text: str) -> str:

@@ -74,6 +74,42 @@ def test_wrong_address_is_refused_with_what_would_be_right(text: str, told: str)
         parse_endpoint(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "transport", "address"),
+    [
+        ("tcp@a:1", "tcp", "a:1"),
+        ("tcp@[::]:80", "tcp", "[::]:80"),
+        ("http@10.0.0.1:9999", "http", "10.0.0.1:9999"),
+        ("unix@/run/e.sock", "unix", "unix:///run/e.sock"),
+    ],
+)
+def test_tinyrpc_spelling_is_read(text: str, transport: str, address: str) -> None:
+    endpoint = parse_endpoint(text)
+    assert (endpoint.transport, endpoint.address) == (transport, address)
+    assert endpoint != parse_endpoint(endpoint.address)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("tcp@", "'tcp@': address is empty"),
+        ("tcp@http@a:1", "write tcp@host:port"),
+        ("tcp@unix:///run/e", "write tcp@host:port"),
+        ("unix@run/e.sock", "absolute file path"),
+        ("http@a", "has no port; write a:port"),
+        ("ftp@a:1", "'ftp@a' is not a host name"),
+    ],
+)
+def test_wrong_tinyrpc_spelling_is_refused(text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_endpoint(text)
+
+
+def test_tinyrpc_spelling_is_for_dialling_only() -> None:
+    with pytest.raises(ConfigError):
+        parse_endpoint("tcp@127.0.0.1:1", listening=True)
+
+
 def test_port_zero_is_for_listening_only() -> None:
     assert parse_endpoint("127.0.0.1:0", listening=True).port == 0
     with pytest.raises(ConfigError, match=r"0\.\.65535"):
