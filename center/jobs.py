@@ -1,4 +1,4 @@
-"""What a node asks for and must not wait for: durable writes and plans, on a thread each.
+"""What a node must not wait for: durable writes, plans, the reading of large maps; a thread each.
 
 A slow disk or thousands of services stop no heartbeat.
 """
@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 
 from center.core.events import (
-    Event,
     Persist,
     Persisted,
     PersistFailed,
@@ -19,9 +18,13 @@ from center.core.events import (
     Planned,
     PlannedMap,
 )
+from center.core.record import MapRecord
+from center.mailbox import Item, ReadMap
 from center.store import Store
+from libevrpc.core.clustermap import ClusterMap
+from libevrpc.errors import ProtocolError
 
-__all__ = ["JobThread", "plan_map", "write_record"]
+__all__ = ["JobThread", "plan_map", "read_map", "write_record"]
 
 log = logging.getLogger(__name__)
 
@@ -40,19 +43,19 @@ class JobThread:
     def __init__(
         self,
         name: str,
-        on_done: Callable[[Event], object],
+        on_done: Callable[[Item], object],
         at_end: Callable[[], object] | None = None,
     ) -> None:
         self._on_done = on_done
         self._at_end = at_end
-        self._jobs: queue.SimpleQueue[Callable[[], Event] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], Item] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread. Once."""
         self._thread.start()
 
-    def put(self, job: Callable[[], Event]) -> None:
+    def put(self, job: Callable[[], Item]) -> None:
         """Run `job`, which does not raise, soon. Any thread; never blocks."""
         self._jobs.put(job)
 
@@ -86,3 +89,12 @@ def plan_map(plan: Plan) -> Planned:
         log.exception("planning failed")
         made = PlannedMap(None, complaint=f"map not published: {type(exc).__name__}: {exc}")
     return Planned(plan.token, made)
+
+
+def read_map(record: MapRecord) -> ReadMap:
+    """Decode a committed map. Any thread."""
+    try:
+        return ReadMap(record, ClusterMap.decode(record.payload))
+    except ProtocolError:
+        log.exception("committed map cannot be read stamp=%s", record.stamp)
+        return ReadMap(record, None)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from center.core.events import Event, NodeStatus, ServerGoodbye, ServerReport
 from center.core.members import is_another
+from center.core.record import MapRecord
+from libevrpc.core.clustermap import ClusterMap
 
-__all__ = ["Item", "Mailbox", "Question"]
+__all__ = ["Item", "Mailbox", "Question", "ReadMap"]
 
 REPORTS_MAX = 10_000
 """Servers with a report that waits; one more is refused."""
@@ -27,7 +29,15 @@ class Question:
     answer: Callable[[NodeStatus, bool], object]
 
 
-Item = Event | Question
+@dataclass(frozen=True, slots=True)
+class ReadMap:
+    """A committed map, decoded by another thread; None: it cannot be read."""
+
+    record: MapRecord
+    map: ClusterMap | None
+
+
+Item = Event | Question | ReadMap
 
 
 class Mailbox:

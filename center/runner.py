@@ -1,9 +1,9 @@
 """One running center: its parts, and the thread of its node.
 
 `center-main` owns the node and every ZeroMQ socket. `center-disk` writes what must be
-durable, `center-plan` makes the maps, `center-dial-N` try a server's port, `center-polls`
-answers long-polls; the loops of an `RpcServer` answer everything else from snapshots. They
-reach the node by its mailbox.
+durable, `center-plan` makes the maps, `center-read` decodes large ones, `center-dial-N` try a
+server's port, `center-polls` answers long-polls; the loops of an `RpcServer` answer everything
+else from snapshots. They reach the node by its mailbox.
 """
 
 from __future__ import annotations
@@ -42,17 +42,16 @@ from center.core.record import MapRecord, Record, Voters
 from center.core.timing import Timing
 from center.dials import Dials
 from center.front import Front
-from center.jobs import JobThread, plan_map, write_record
-from center.mailbox import Item, Mailbox, Question
+from center.jobs import JobThread, plan_map, read_map, write_record
+from center.mailbox import Item, Mailbox, Question, ReadMap
 from center.polls import LongPolls
 from center.service import CenterService, status_message
 from center.store import Store
 from center.trust import open_key_ring
 from libevrpc import Deferred, RpcServer
 from libevrpc.clock import boottime_s
-from libevrpc.core.clustermap import ClusterMap
 from libevrpc.core.endpoints import format_address
-from libevrpc.errors import ConfigError, ProtocolError
+from libevrpc.errors import ConfigError
 from libevrpc.gen.center_pb2 import StatusResponse
 from libevrpc.settings import CenterSettings
 
@@ -67,6 +66,8 @@ STATUS_S = 0.1
 """All who ask for the status within this span are told the same one."""
 STATUS_SHARE = 0.1
 """The span is longer where a status of ten thousand servers would take more of the node's time."""
+READ_AT_ONCE_BYTES_MAX = 32 << 10
+"""Larger maps are read by another thread: one of ten thousand servers takes a tenth of a second."""
 BODY_BYTES_MAX = 8 << 20
 """Longest message on the client port; a map is at most half of it."""
 REQUEST_BYTES_MAX = 1 << 20
@@ -152,6 +153,9 @@ class Runner:
         # Whoever writes gives the folder free: a write may hang for longer than a stop waits.
         self._disk = JobThread("center-disk", self._mailbox.put, self._store.close)
         self._plans = JobThread("center-plan", self._mailbox.put)
+        self._reads = JobThread("center-read", self._mailbox.put)
+        self._reading = False
+        self._unread: MapRecord | None = None  # the newest that came while another is read
         self._dials = Dials(self._mailbox.put)
         self._main = threading.Thread(target=self._run, name="center-main", daemon=True)
 
@@ -262,6 +266,7 @@ class Runner:
         self._polls.start()
         self._disk.start()
         self._plans.start()
+        self._reads.start()
         self._going.set()
 
     def stop(self) -> None:
@@ -281,6 +286,7 @@ class Runner:
         ended = not self._main.is_alive()
         if started:
             ended &= self._plans.stop()
+            ended &= self._reads.stop()
             if not self._disk.stop():
                 log.warning("a write hangs; the data folder is in use until it ends")
                 ended = False
@@ -362,6 +368,8 @@ class Runner:
             item = rest.popleft()
             if isinstance(item, Question):
                 item.answer(self._snapshot(now_s), node.may_claim(now_s))
+            elif isinstance(item, ReadMap):
+                self._take_read(item)
             else:
                 self._do(bus, node.step(item, now_s))
             now_s = boottime_s()
@@ -400,14 +408,27 @@ class Runner:
                     assert_never(action)
 
     def _publish(self, record: MapRecord) -> None:
-        try:
-            decoded = ClusterMap.decode(record.payload)
-        except ProtocolError:
-            log.exception("committed map cannot be read stamp=%s", record.stamp)
-            return
-        front = self._front
-        self._front = Front(self._addresses, front.state, front.leader, decoded, record)
-        self._polls.wake()
+        """Serve a committed map: a large one once another thread has read it."""
+        if self._reading:
+            self._unread = record
+        elif len(record.payload) <= READ_AT_ONCE_BYTES_MAX:
+            self._serve_map(read_map(record))
+        else:
+            self._reading = True
+            self._reads.put(partial(read_map, record))
+
+    def _take_read(self, read: ReadMap) -> None:
+        self._serve_map(read)
+        self._reading = False
+        unread, self._unread = self._unread, None
+        if unread is not None:
+            self._publish(unread)
+
+    def _serve_map(self, read: ReadMap) -> None:
+        if read.map is not None:
+            front = self._front
+            self._front = Front(self._addresses, front.state, front.leader, read.map, read.record)
+            self._polls.wake()
 
 
 def _refuse_foreign(record: Record, digest: str, generation: int, folder: Path) -> None:

@@ -17,8 +17,10 @@ from center import jobs as jobs_module
 from center import mailbox as mailbox_module
 from center import runner as runner_module
 from center.core.ballot import State
-from center.core.events import NodeStatus
+from center.core.events import NodeStatus, ServerReport
+from center.core.messages import Report
 from center.core.record import MapRecord, Record
+from center.mailbox import ReadMap
 from center.opening import open_center
 from center.runner import Runner, timing_of
 from center.service import status_message
@@ -190,6 +192,50 @@ def test_a_map_that_cannot_be_read_is_not_served(
         assert runner.front().map is None
     finally:
         runner.stop()
+
+
+def test_a_large_map_is_read_beside_the_node(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: set[str] = set()
+    read: list[MapRecord] = []
+    first_waits, go = threading.Event(), threading.Event()
+
+    def slowly(record: MapRecord) -> ReadMap:
+        readers.add(threading.current_thread().name)
+        read.append(record)
+        if len(read) == 2:
+            first_waits.set()
+            assert go.wait(WAIT_S)
+        return jobs_module.read_map(record)
+
+    monkeypatch.setattr(runner_module, "READ_AT_ONCE_BYTES_MAX", 0)
+    monkeypatch.setattr(runner_module, "read_map", slowly)
+    runner.start()
+    wait_until(lambda: leads(runner))
+    served = runner.front().stamp
+
+    def committed() -> int:
+        told: SimpleQueue[int] = SimpleQueue()
+        assert runner.ask(lambda status, claims: told.put(status.version))
+        return told.get(timeout=WAIT_S)
+
+    for number in range(1, 4):
+        report = Report(f"127.0.0.1:{number}", ("x.Y",))
+        before = committed()
+        assert runner.submit(ServerReport(report))
+        wait_until(lambda before=before: committed() > before)  # type: ignore[misc]
+    assert first_waits.wait(WAIT_S)
+    assert runner.front().stamp == served, "no map is served before it is read"
+    go.set()
+
+    def newest_is_served() -> bool:
+        held = runner.front().map
+        return held is not None and len(held.servers) == 3
+
+    wait_until(newest_is_served)
+    assert readers == {"center-read"}
+    assert len(read) == 3, "of the maps that came meanwhile only the newest is read"
 
 
 def test_too_much_at_once_is_refused_by_number(
