@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PREFIX ?= /usr/local
 SEEDS  ?= 200
+# Processes that share `make test`: most tests wait more than they compute.
+JOBS   ?= 3
 # Interpreters for `make test-all`; empty: one of each other supported version that is found.
 PYTHONS ?=
 
@@ -53,7 +55,8 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -p tools.coverage_gate $(ARGS)
+	@$(BIN)/coverage run -m pytest -p tools.coverage_gate \
+	  -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-all: $(STAMP)
 	@set -e; for python in $(or $(PYTHONS),$$($(BIN)/python tools/find_pythons.py)); do \

@@ -74,8 +74,13 @@ def measure(running: coverage.Coverage) -> tuple[dict[str, Any], str]:
     return report, table.getvalue()
 
 
+@pytest.hookimpl(trylast=True)  # once the other processes of a shared run have ended
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     running = coverage.Coverage.current()
+    if running is not None and hasattr(session.config, "workerinput"):
+        running.stop()  # one of those: the first process gathers what it leaves
+        running.save()
+        return
     if running is None or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return
     report, table = measure(running)

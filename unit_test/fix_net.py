@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+
+PORTS = range(20_000, 32_000)
+"""Where ports are looked for: below those that Linux gives to whoever connects, or listens on
+port 0, so that no other process takes one between two lives of the program that was told it."""
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
@@ -14,14 +20,14 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     For programs that must be told their port; whoever can listen on port 0 should.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    held = [socket.socket(family, socket.SOCK_STREAM) for _ in range(count)]
-    try:
-        for one in held:
-            one.bind((host, 0))
-        return [int(one.getsockname()[1]) for one in held]
-    finally:
-        for one in held:
-            one.close()
+    found: list[int] = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket(family, socket.SOCK_STREAM) as one, suppress(OSError):
+            one.bind((host, port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError(f"fewer than {count} free ports in {PORTS}")
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -67,7 +67,9 @@ def test_positional_map_that_looks_like_keywords_stays_positional() -> None:
 
 @BOTH
 @pytest.mark.parametrize(
-    "value", [object(), {1, 2}, 1j, float, [object()], {"a": object()}], ids=repr
+    "value",
+    [object(), {1, 2}, 1j, float, [object()], {"a": object()}],
+    ids=["object", "set", "complex", "class", "inside a list", "inside a map"],
 )
 def test_value_of_another_type_is_refused_by_name(kind: int, value: Any) -> None:
     with pytest.raises(RpcError, match="value cannot be sent") as sent:
