@@ -19,6 +19,7 @@ from libevrpc.client.future import CallFuture
 from libevrpc.client.invocation import CallShape, Invocation
 from libevrpc.client.lease import Lease
 from libevrpc.client.method import MethodSpec, object_method
+from libevrpc.client.oneway import OnewayInvocation
 from libevrpc.client.router import Router
 from libevrpc.client.started import FutureInvocation
 from libevrpc.client.stub import Stub
@@ -193,7 +194,7 @@ class RpcClient:
         body = encode_arguments(arguments, keywords, content_type)
         router, shape = self.route(spec.service, waits=True)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        Invocation(spec, body, router, shape, timeout_s, controller, key, None).send_oneway()
+        OnewayInvocation(spec, body, router, shape, timeout_s, controller, key, None).send()
 
     def route(self, service: str, *, waits: bool = False) -> tuple[Router, CallShape]:
         """Return where calls of `service` go and what they look like. For stubs.
@@ -274,7 +275,7 @@ class RpcClient:
             if lease is None:
                 lease = self._lease = Lease(self._target.text)
             route = self._make_router(lease.loop), self._make_shape(lease)
-            resolver = open_resolver(self._target, self._target.path or service, self.settings)
+            resolver = open_resolver(self._target, self._target.service or service, self.settings)
             lease.hold(route[0], resolver)
             route[0].explain = resolver.trouble
             resolver.start(route[0].update)

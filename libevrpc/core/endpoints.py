@@ -26,6 +26,8 @@ PATH_BYTES_MAX = 107
 """Longest unix socket path: sun_path holds 108 bytes with its final NUL."""
 WEIGHT_MAX = 1_000_000.0
 """Largest weight of one endpoint; weights only compare with each other."""
+LIMIT_MAX = 1_000_000
+"""Largest limit of one endpoint."""
 UNIX_PREFIX = "unix://"
 TRANSPORTS = ("tcp", "http", "unix")
 """What TinyRPC writes before an address and an @."""
@@ -68,11 +70,12 @@ class Endpoint:
         transport: how the registry says that a connection begins, one of TRANSPORTS: ``http`` with
             an HTTP CONNECT, ``tcp`` and ``unix`` at once; empty: it did not say, the client's wire
             decides. Only the wires of TinyRPC and gee-rpc look at it.
+        limit: most calls that one client may have in flight there, 0..LIMIT_MAX; 0: any number.
         address: the spelling, made once; what live counters are keyed by, so that a new
             weight does not forget them.
 
     Raises:
-        ConfigError: the weight is out of its range.
+        ConfigError: weight or limit is out of its range.
     """
 
     host: str
@@ -81,14 +84,17 @@ class Endpoint:
     weight: float = 1.0
     tags: tuple[str, ...] = ()
     transport: str = ""
+    limit: int = 0
     address: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Spell the address and check the weight."""
+        """Spell the address, check the figures."""
         address = format_address(self.host, self.port, self.path)
         object.__setattr__(self, "address", address)
         if not 0.0 <= self.weight <= WEIGHT_MAX:
             raise ConfigError(f"{address}: weight {self.weight} is not in 0..{WEIGHT_MAX:.0f}")
+        if not 0 <= self.limit <= LIMIT_MAX:
+            raise ConfigError(f"{address}: limit {self.limit} is not in 0..{LIMIT_MAX}")
 
     def __hash__(self) -> int:
         """Hash by address alone: cheap, and equal endpoints have equal addresses."""

@@ -1,12 +1,14 @@
 """Targets: the one string that says how a client finds its servers.
 
 ``host:port`` and ``unix:///path`` name one server, ``list://`` a fixed list, ``center://``
-a cluster of centers. Further registries add a parser to the table.
+a cluster of centers; ``zk://``, ``etcd://`` and ``http://`` another registry, ``dns://`` a name,
+``file://`` a file. What follows a ``?`` are the options of a scheme.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +26,13 @@ TARGET_ENDPOINTS_MAX = 10_000
 _TRANSPORTS = ("tcp", "http", "grpc", "rpc", "brpc", "prpc")
 """What people put before an address that needs nothing before it."""
 
+_SERVICE_SCHEMES = ("center", "zk", "etcd")
+"""Schemes whose path is a service's name."""
+SPAN_MIN_S = 0.1
+SPAN_MAX_S = 86400.0
+"""Shortest and longest span of time in a target."""
+_FILE_PATH_BYTES_MAX = 4096
+
 _SERVICE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -32,11 +41,12 @@ class Target:
     """A parsed target. Immutable, any thread.
 
     Attributes:
-        scheme: ``direct``, ``list``, ``center``, or one that a registry added.
-        endpoints: the servers (direct, list) or the registry's own addresses (center).
-        path: what follows the addresses without its slash: the service's full name for
-            ``center``; empty where none was given.
-        query: the ``?key=value&...`` part; only schemes that define keys accept any.
+        scheme: ``direct``, or a key of TARGET_PARSERS.
+        endpoints: the servers (direct, list), the name and port (dns), nothing (file), else the
+            registry's own addresses.
+        path: what follows the addresses: the service's full name for ``center``, ``zk`` and
+            ``etcd``, empty where none was given; for ``http`` and ``file`` a path with its slash.
+        query: the ``?key=value&...`` part, checked; only schemes that define keys accept any.
         text: the target as written, for messages.
     """
 
@@ -45,6 +55,15 @@ class Target:
     path: str
     query: Mapping[str, str]
     text: str
+
+    @property
+    def service(self) -> str:
+        """Full name of the service that the target names; empty: it names none."""
+        return self.path if self.scheme in _SERVICE_SCHEMES else ""
+
+    def seconds(self, key: str, default: float) -> float:
+        """Return an option that is a span of time."""
+        return float(self.query.get(key, default))
 
 
 TargetParser = Callable[[str, str], Target]
@@ -167,6 +186,142 @@ def _parse_center(text: str, rest: str) -> Target:
     return Target("center", parse_endpoints(text, listed), service, _NO_QUERY, text)
 
 
+_OptionCheck = Callable[[str], str]
+"""What is wrong with an option's value and what would be right; empty: nothing."""
+
+
+def _one_of(*names: str) -> _OptionCheck:
+    return lambda value: "" if value in names else f"must be one of: {', '.join(names)}"
+
+
+def _is_span(value: str) -> str:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if SPAN_MIN_S <= number <= SPAN_MAX_S:
+        return ""
+    return f"must be a number of seconds in {SPAN_MIN_S:g}..{SPAN_MAX_S:g}"
+
+
+def _is_root(value: str) -> str:
+    parts = value[1:].split("/")
+    right = value.startswith("/") and all(part not in ("", ".", "..") for part in parts)
+    return "" if right else "must be a path such as /services"
+
+
+_OPTIONS: Mapping[str, Mapping[str, _OptionCheck]] = MappingProxyType(
+    {
+        "zk": {
+            "layout": _one_of("libevrpc", "mprpc"),
+            "root": _is_root,
+            "expiry": _is_span,
+        },
+        "etcd": {
+            "layout": _one_of("libevrpc", "tinyrpc"),
+            "root": _is_root,
+            "expiry": _is_span,
+        },
+        "http": {
+            "dialect": _one_of("tinyrpc", "geerpc"),
+            "every": _is_span,
+            "expiry": _is_span,
+        },
+        "dns": {"every": _is_span},
+        "file": {"every": _is_span},
+    }
+)
+"""Which options a scheme has."""
+
+
+def _split_query(text: str, rest: str) -> tuple[str, Mapping[str, str]]:
+    """Cut the options off and check them.
+
+    Raises:
+        ConfigError: an option is unknown, given twice, or its value is wrong.
+    """
+    before, mark, listed = rest.partition("?")
+    options = _OPTIONS[text.partition("://")[0]]
+    query: dict[str, str] = {}
+    for item in listed.split("&") if mark else ():
+        key, _, value = item.partition("=")
+        if key not in options:
+            near = difflib.get_close_matches(key, options, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise ConfigError(
+                f"target {text!r}: {key!r} is not an option{hint}; options: {', '.join(options)}"
+            )
+        if key in query:
+            raise ConfigError(f"target {text!r} gives {key} twice")
+        complaint = options[key](value)
+        if complaint:
+            raise ConfigError(f"target {text!r}: {key} = {value}: {complaint}")
+        query[key] = value
+    return before, MappingProxyType(query)
+
+
+def _parse_sessions(text: str, rest: str) -> Target:
+    """Read ``zk://`` and ``etcd://``."""
+    scheme = text.partition("://")[0]
+    before, query = _split_query(text, rest)
+    listed, slash, service = before.partition("/")
+    if slash and not _SERVICE_NAME.fullmatch(service):
+        raise ConfigError(
+            f"target {text!r}: {service!r} is not a service name; write"
+            f" {scheme}://host:port,host:port/package.Service, and a folder as ?root=/folder"
+        )
+    return Target(scheme, _unweighted(text, listed), service, query, text)
+
+
+def _unweighted(text: str, listed: str) -> tuple[Endpoint, ...]:
+    """Read the addresses of a registry."""
+    if ";" in listed:
+        raise ConfigError(f"target {text!r}: a registry's own addresses have no options")
+    return parse_endpoints(text, listed)
+
+
+def _parse_http(text: str, rest: str) -> Target:
+    before, query = _split_query(text, rest)
+    listed, slash, path = before.partition("/")
+    endpoints = _unweighted(text, listed)
+    if not slash or not path:
+        raise ConfigError(
+            f"target {text!r}: http:// is a registry and needs its path: write"
+            f" http://{listed}/_tinyrpc_/registry, or {listed} for one server"
+        )
+    if not path.isascii() or not path.isprintable() or " " in path or "#" in path:
+        raise ConfigError(f"target {text!r}: /{path} is not the path of a URL")
+    return Target("http", endpoints, "/" + path, query, text)
+
+
+def _parse_dns(text: str, rest: str) -> Target:
+    before, query = _split_query(text, rest)
+    endpoints = _unweighted(text, before)
+    if len(endpoints) != 1 or endpoints[0].path:
+        raise ConfigError(f"target {text!r}: write one name and a port: dns://name:port")
+    return Target("dns", endpoints, "", query, text)
+
+
+def _parse_file(text: str, rest: str) -> Target:
+    path, query = _split_query(text, rest)
+    if path and not path.startswith("/"):
+        hint = f"did you mean file:///{path.lstrip('./')}?"
+        raise ConfigError(f"target {text!r} needs an absolute path: {hint}")
+    if len(path) < 2 or path.endswith("/") or not path.isprintable():
+        raise ConfigError(f"target {text!r} needs an absolute path: file:///etc/servers.json")
+    if len(path.encode(errors="surrogateescape")) > _FILE_PATH_BYTES_MAX:
+        raise ConfigError(f"target's path is longer than {_FILE_PATH_BYTES_MAX} bytes")
+    return Target("file", (), path, query, text)
+
+
 TARGET_PARSERS: Mapping[str, TargetParser] = MappingProxyType(
-    {"list": _parse_list, "center": _parse_center}
+    {
+        "list": _parse_list,
+        "center": _parse_center,
+        "zk": _parse_sessions,
+        "etcd": _parse_sessions,
+        "http": _parse_http,
+        "dns": _parse_dns,
+        "file": _parse_file,
+    }
 )

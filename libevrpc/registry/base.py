@@ -21,12 +21,17 @@ class Announcement:
         services: full names of what it serves, sorted.
         weight: its share of the load beside other servers.
         tags: words that clients may choose servers by.
+        limit: most calls that one client may have in flight here; 0: any number.
+        methods: what the services offer, as ``pkg.Service/Method``, sorted; for registries that
+            keep methods apart.
     """
 
     address: str
     services: tuple[str, ...]
     weight: float = 1.0
     tags: tuple[str, ...] = ()
+    limit: int = 0
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +61,12 @@ class Registrar(Protocol):
     def start(self, announcement: Announcement, sample: Callable[[], LoadSample]) -> None:
         """Announce, and keep the announcement alive; never blocks for the registry.
 
-        `sample` is called on the registrar's own thread, about once a second.
+        `sample` is called on the registrar's own thread, about once a second, where the registry
+        has a use for loads.
         """
 
     def update(self, announcement: Announcement) -> None:
-        """Announce something new: a service more, another weight."""
+        """Announce something new: a service more, another weight. Never the address."""
 
     def withdraw(self, timeout_s: float) -> bool:
         """Say goodbye and wait for the registry to hear it; False if it did not in time."""

@@ -53,7 +53,7 @@ from libevrpc.registry.state import StateFile, state_folder
 from libevrpc.registry.trouble import trouble_of
 from libevrpc.settings import ClientSettings, ServerSettings
 
-__all__ = ["CenterRegistrar", "CenterResolver"]
+__all__ = ["CenterRegistrar", "CenterResolver", "registrar", "resolver"]
 
 log = logging.getLogger(__name__)
 
@@ -457,3 +457,7 @@ def _answer_of(response: center_pb2.PullResponse | None, why: str) -> MapAnswer 
 
 def _addresses(target: Target) -> tuple[str, ...]:
     return tuple(endpoint.address for endpoint in target.endpoints)
+
+
+registrar, resolver = CenterRegistrar, CenterResolver
+"""What `open_registrar` and `open_resolver` look for."""

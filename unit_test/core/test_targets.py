@@ -36,6 +36,87 @@ def test_good_target_is_read(text: str, scheme: str, listed: list[str], path: st
     assert not target.query
 
 
+@pytest.mark.parametrize(
+    ("text", "listed", "path", "query"),
+    [
+        ("zk://z1:2181,z2:2181", ["z1:2181", "z2:2181"], "", {}),
+        ("zk://z1:2181/pkg.Echo", ["z1:2181"], "pkg.Echo", {}),
+        ("zk://z:1?layout=mprpc", ["z:1"], "", {"layout": "mprpc"}),
+        (
+            "zk://z:1/Echo?root=/a/b&expiry=2.5&layout=libevrpc",
+            ["z:1"],
+            "Echo",
+            {"root": "/a/b", "expiry": "2.5", "layout": "libevrpc"},
+        ),
+        ("etcd://[::1]:2379/a.B?layout=tinyrpc", ["[::1]:2379"], "a.B", {"layout": "tinyrpc"}),
+        ("http://h:9999/_tinyrpc_/registry", ["h:9999"], "/_tinyrpc_/registry", {}),
+        ("http://h:9/x?dialect=geerpc&every=2", ["h:9"], "/x", {"dialect": "geerpc", "every": "2"}),
+        ("dns://echo.example.com:9998", ["echo.example.com:9998"], "", {}),
+        ("dns://localhost:1?every=5", ["localhost:1"], "", {"every": "5"}),
+        ("file:///etc/servers.json", [], "/etc/servers.json", {}),
+        ("file:///a b?every=0.5", [], "/a b", {"every": "0.5"}),
+    ],
+)
+def test_a_registry_s_target_is_read(
+    text: str, listed: list[str], path: str, query: dict[str, str]
+) -> None:
+    target = parse_target(text)
+    assert target.scheme == text.partition(":")[0]
+    assert (addresses(target), target.path, dict(target.query)) == (listed, path, query)
+
+
+def test_only_a_path_that_names_a_service_does() -> None:
+    assert parse_target("zk://z:1/a.B").service == "a.B"
+    assert parse_target("center://z:1/a.B").service == "a.B"
+    assert parse_target("http://z:1/a.B").service == ""
+    assert parse_target("file:///a.B").service == ""
+
+
+def test_a_span_of_a_target_has_a_default() -> None:
+    assert parse_target("dns://n:1?every=5").seconds("every", 30.0) == 5.0
+    assert parse_target("dns://n:1").seconds("every", 30.0) == 30.0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("zk://", "no address"),
+        ("zk://z:1;weight=2", "no options"),
+        ("zk://z:1/a/b", r"'a/b' is not a service name; .* a folder as \?root=/folder"),
+        ("zk://z:1?layuot=mprpc", r"'layuot' is not an option \(did you mean layout\?\)"),
+        ("zk://z:1?", "'' is not an option; options: layout, root, expiry"),
+        ("zk://z:1?layout=tinyrpc", "must be one of: libevrpc, mprpc"),
+        ("etcd://z:1?layout=mprpc", "must be one of: libevrpc, tinyrpc"),
+        ("zk://z:1?layout=mprpc&layout=mprpc", "gives layout twice"),
+        ("zk://z:1?root=a", "root = a: must be a path such as /services"),
+        ("zk://z:1?root=/a/", "must be a path"),
+        ("zk://z:1?root=/", "must be a path"),
+        ("zk://z:1?root=/a/../b", "must be a path"),
+        ("zk://z:1?expiry=soon", "must be a number of seconds in 0.1..86400"),
+        ("zk://z:1?expiry=nan", "must be a number of seconds"),
+        ("zk://z:1?expiry=0", "must be a number of seconds"),
+        ("http://h:1", "write http://h:1/_tinyrpc_/registry, or h:1 for one server"),
+        ("http://h:1/", "needs its path"),
+        ("http://h:1/a b", "not the path of a URL"),
+        ("http://h:1/a#b", "not the path of a URL"),
+        ("http://h:1/x?dialect=go", "must be one of: tinyrpc, geerpc"),
+        ("dns://a:1,b:1", "write one name and a port"),
+        ("dns://unix:///a", "did you mean|is not a host name|unix|has a scheme|one name"),
+        ("dns://a", "a:port"),
+        ("file://etc/x", r"did you mean file:///etc/x\?"),
+        ("file:///", "file:///etc/servers.json"),
+        ("file://", "file:///etc/servers.json"),
+        ("file:///a\n", "file:///etc/servers.json"),
+        ("file:///a?layout=x", "options: every"),
+        (f"file:///{'a' * 5000}", "longer than 4096 bytes"),
+    ],
+)
+def test_a_wrong_registry_is_one_clear_line(text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        parse_target(text)
+    assert "\n" not in str(caught.value)
+
+
 def test_listed_address_may_carry_a_weight() -> None:
     target = parse_target("list://a:1;weight=2.5,b:2")
     assert target.endpoints == (Endpoint("a", 1, weight=2.5), Endpoint("b", 2))
@@ -65,8 +146,7 @@ def test_listed_address_may_carry_a_weight() -> None:
         ("a:1,b", "'a:1,b': port '1,b' is not a number"),
         ("list://a:1;b:2", "separated by commas; write a:1,b:2$"),
         ("tcp://a:1", r"unknown scheme 'tcp' \(did you mean a:1\?\)"),
-        ("http://a:1/x", "unknown scheme 'http'; write"),
-        ("gopher://c:1", "unknown scheme 'gopher'; write host:port, center://, list://, unix://"),
+        ("gopher://c:1", "unknown scheme 'gopher'; write host:port, center://, dns://, etcd://"),
     ],
 )
 def test_wrong_target_is_one_clear_line(text: str, told: str) -> None:
@@ -89,7 +169,10 @@ def test_a_registry_can_add_its_scheme() -> None:
     assert (target.scheme, target.path) == ("file", "/etc/servers")
 
 
-@given(st.text(max_size=40) | st.from_regex(r"(list|center|x)://[a-z0-9:,;=./]{0,30}"))
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"(list|center|zk|http|dns|file|x)://[a-z0-9:,;=./?&]{0,30}")
+)
 def test_any_text_is_a_target_or_a_config_error(text: str) -> None:
     try:
         target = parse_target(text)

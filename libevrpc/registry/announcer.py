@@ -1,0 +1,173 @@
+"""The server's side of every registry with sessions: one thread that keeps an announcement."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable
+
+from libevrpc.clock import monotonic_s
+from libevrpc.core.announcing import ANNOUNCE_BACKOFF, AnnounceStep, Announcing, Turn
+from libevrpc.core.backoff import BackoffPolicy
+from libevrpc.registry.base import Announcement, LoadSample
+from libevrpc.registry.session import AnnounceSession, Nap, RegistryError, SessionLost
+
+__all__ = ["SessionRegistrar"]
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 5.0
+"""Longest beat: after it the announcer looks whether all is well."""
+_JOIN_S = 5.0
+
+
+class SessionRegistrar:
+    """Announces one server in sessions of a registry. See `Registrar`.
+
+    One thread, `libevrpc-announce`. A child of a fork has no part in it: what it calls here does
+    nothing, the server stays with its parent.
+
+    Args:
+        registry: the target, for the log.
+        make_session: makes a session; what it raises counts as a failed `open`.
+        beat_s: longest beat.
+        backoff: of failed steps.
+    """
+
+    def __init__(
+        self,
+        registry: str,
+        make_session: Callable[[], AnnounceSession],
+        *,
+        beat_s: float = BEAT_S,
+        backoff: BackoffPolicy = ANNOUNCE_BACKOFF,
+    ) -> None:
+        self._registry = registry
+        self._make_session = make_session
+        self._beat_s = beat_s
+        self._machine = Announcing(random.Random(), backoff)
+        self._wanted: Announcement | None = None
+        self._put: Announcement | None = None
+        self._session: AnnounceSession | None = None
+        self._leave_by_s: float | None = None
+        self._ending = False
+        self._nap = Nap()
+        self._left = threading.Event()
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._run, name="libevrpc-announce", daemon=True)
+
+    def start(self, announcement: Announcement, sample: Callable[[], LoadSample]) -> None:
+        """See `Registrar.start`; these registries have no use for `sample`."""
+        self._wanted = announcement
+        self._thread.start()
+
+    def update(self, announcement: Announcement) -> None:
+        """See `Registrar.update`."""
+        self._wanted = announcement
+        self._wake()
+
+    def withdraw(self, timeout_s: float) -> bool:
+        """See `Registrar.withdraw`."""
+        if self._foreign():
+            return False
+        if self._leave_by_s is None:
+            self._leave_by_s = monotonic_s() + timeout_s
+        self._wake()
+        return self._left.wait(timeout_s) and not self._machine.told
+
+    def close(self) -> None:
+        """See `Registrar.close`. A session that blocks ends with its own time-out."""
+        if self._foreign():
+            return
+        self._ending = True
+        self._wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_JOIN_S)
+
+    def _foreign(self) -> bool:
+        """True in a child of the process that announces, and where nothing was started."""
+        return self._process != os.getpid() or self._thread.ident is None
+
+    def _wake(self) -> None:
+        if self._foreign():
+            return
+        session = self._session
+        self._nap.wake()
+        if session is not None:
+            session.wake()
+
+    # -- on the thread ------------------------------------------------------------------
+
+    def _run(self) -> None:
+        machine = self._machine
+        while not self._ending:
+            if self._leave_by_s is not None:
+                machine.leave(self._leave_by_s)
+            wanted = self._wanted
+            plan = machine.next_step(monotonic_s(), wanted is self._put)
+            if plan.step is AnnounceStep.END:
+                break
+            if plan.step is AnnounceStep.WAIT:
+                self._nap.wait(plan.wait_s)
+            else:
+                self._try(plan.step, wanted)
+        self._drop_session()
+        self._left.set()
+
+    def _try(self, step: AnnounceStep, wanted: Announcement | None) -> None:
+        """Carry out a step and tell the machine how it went."""
+        self._machine.trying(step)
+        try:
+            self._carry_out(step, wanted)
+        except RegistryError as exc:
+            self._failed(step, str(exc), isinstance(exc, SessionLost))
+        except Exception as exc:
+            log.debug("%s failed", step.name, exc_info=True)
+            self._failed(step, f"{type(exc).__name__}: {exc}", lost=True)
+        else:
+            self._tell(self._machine.done(step), "")
+
+    def _carry_out(self, step: AnnounceStep, wanted: Announcement | None) -> None:
+        if step is AnnounceStep.OPEN:
+            self._session = self._make_session()
+            self._session.open()
+            return
+        session = self._session
+        assert session is not None
+        assert wanted is not None
+        if step is AnnounceStep.PUT:
+            self._put = None
+            session.put(wanted)
+            self._put = wanted
+        elif step is AnnounceStep.BEAT:
+            session.beat(self._beat_s)
+        else:
+            session.remove()
+
+    def _failed(self, step: AnnounceStep, why: str, lost: bool) -> None:
+        lost = lost or step is AnnounceStep.OPEN
+        if lost:
+            self._drop_session()
+        self._tell(self._machine.failed(lost, monotonic_s()), why)
+
+    def _drop_session(self) -> None:
+        session, self._session = self._session, None
+        self._put = None
+        if session is not None:
+            try:
+                session.close()
+            except Exception:
+                log.debug("closing a session failed", exc_info=True)
+
+    def _tell(self, turn: Turn, why: str) -> None:
+        """Tell a person whether clients can find this server."""
+        assert self._wanted is not None
+        address = self._wanted.address
+        if turn is Turn.WELL:
+            log.info("announced address=%s registry=%s", address, self._registry)
+        elif turn is Turn.FAILING:
+            log.warning(
+                "not announced address=%s registry=%s: %s; trying on", address, self._registry, why
+            )
