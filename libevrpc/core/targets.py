@@ -210,12 +210,18 @@ def _is_root(value: str) -> str:
     return "" if right else "must be a path such as /services"
 
 
+def _is_absolute(value: str) -> str:
+    right = value.startswith("/") and value.isprintable()
+    return "" if right else "must be a file's absolute path"
+
+
 _OPTIONS: Mapping[str, Mapping[str, _OptionCheck]] = MappingProxyType(
     {
         "zk": {
             "layout": _one_of("libevrpc", "mprpc"),
             "root": _is_root,
             "expiry": _is_span,
+            "auth_file": _is_absolute,
         },
         "etcd": {
             "layout": _one_of("libevrpc", "tinyrpc"),

@@ -1,0 +1,379 @@
+"""The `zk://` registry: what the engine's two threads do in a session of ZooKeeper.
+
+Options of a target ``zk://h:p,h:p[/pkg.Service]?...``: ``layout`` and ``root`` (see
+`zookeeper_layouts.py`), ``expiry`` (seconds that a dead process's nodes stay), ``auth_file`` (a
+file with ``user:password``; nodes that we make can then be read by all, changed by its holders).
+
+**Who may have a node.** A node that is there before us is replaced, in one step, only if it says
+that it is ours: same address, an older session than our announcement, so what a process before us
+left when it was killed. Anybody else's is left alone: we stand by, watching it, and take its place
+when it goes. In mprpc's layout that is the ordinary case of a second provider.
+
+**What a client finds.** A resolver of ``pkg.Service`` gets every server of it; in mprpc's layout,
+one of ``pkg.Service/Method`` gets the provider of that method, who may be another for each.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from libevrpc.core.endpoints import Endpoint
+from libevrpc.core.targets import Target
+from libevrpc.core.watching import ENDPOINTS_MAX
+from libevrpc.registry.announcer import SessionRegistrar
+from libevrpc.registry.base import Announcement
+from libevrpc.registry.session import Nap, RegistryError
+from libevrpc.registry.state import state_folder
+from libevrpc.registry.watcher import SessionResolver
+from libevrpc.registry.zookeeper_layouts import plan_of
+from libevrpc.registry.zookeeper_link import (
+    Found,
+    SharedSession,
+    acquire_session,
+    credentials_of,
+    release_session,
+)
+from libevrpc.settings import ClientSettings, ServerSettings
+
+__all__ = ["ZooKeeperAnnounceSession", "ZooKeeperWatchSession", "registrar", "resolver"]
+
+log = logging.getLogger(__name__)
+
+WRITE_TRIES_MAX = 5
+"""A node that changes between look and write is looked at so often in one go."""
+SESSIONS_KEPT_MAX = 16
+"""Earlier sessions of ours whose nodes are known to be our own."""
+WARNED_MAX = 1000
+"""Unreadable nodes that are remembered as told; beyond that they are left out silently."""
+
+
+class ZooKeeperAnnounceSession:
+    """One server's nodes. See `AnnounceSession`.
+
+    Args:
+        target: ``zk://``.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._plan = plan_of(target)
+        self._layout = self._plan.layout
+        self._shared: SharedSession | None = None
+        self._nap = Nap()
+        self._wanted: dict[str, bytes] = {}
+        self._held: dict[str, bytes] = {}
+        """Nodes that may be ours now, and what we wrote last."""
+        self._waiting: dict[str, None] = {}
+        """Nodes of others whose place we would take."""
+        self._touched: dict[str, None] = {}
+        """Nodes to look at again: filled by any thread, emptied by ours."""
+        self._all_touched = False
+        self._epoch = 0
+        self._before = 0
+        """Nodes made by this transaction or before it are older than our announcement."""
+        self._own: list[int] = []
+        """Sessions that were ours."""
+
+    def open(self) -> None:
+        """See `AnnounceSession.open`."""
+        self._shared = acquire_session(self._plan, self._heard)
+        self._shared.ready(self._shared.grace_s)
+        self._shared.sync("/")
+        self._before = self._shared.newest
+
+    def put(self, announcement: Announcement) -> None:
+        """See `AnnounceSession.put`."""
+        self._wanted = self._layout.nodes(announcement)
+        for path in [each for each in self._waiting if each not in self._wanted]:
+            del self._waiting[path]
+        for path in [each for each in self._held if each not in self._wanted]:
+            self._give_up(path)
+        self._look_at_all()
+
+    def beat(self, wait_s: float) -> None:
+        """See `AnnounceSession.beat`. ZooKeeper's client pings by itself; we mind our nodes."""
+        shared = self._session()
+        self._nap.wait(wait_s if shared.connected else min(wait_s, shared.grace_s))
+        shared.require_presence()
+        if not shared.connected:
+            return  # for a moment; when it is back all nodes are looked at
+        if self._all_touched or shared.epoch != self._epoch:
+            if shared.epoch != self._epoch:
+                log.info("session of ZooKeeper was lost; announcing again")
+            self._look_at_all()
+        while self._touched:
+            path = next(iter(self._touched))
+            self._touched.pop(path, None)
+            try:
+                self._claim(path)
+            except RegistryError:
+                self._touched[path] = None
+                raise
+
+    def remove(self) -> None:
+        """See `AnnounceSession.remove`."""
+        self._wanted = {}
+        self._waiting.clear()
+        for path in list(self._held):
+            self._give_up(path)
+
+    def close(self) -> None:
+        """See `AnnounceSession.close`.
+
+        A session that others go on with would keep our nodes: they are deleted, and where that
+        cannot be, all make a new session.
+        """
+        shared, self._shared = self._shared, None
+        if shared is None:
+            return
+        last = release_session(shared, self._heard)
+        if last or not self._held:
+            return
+        self._shared = shared
+        try:
+            self.remove()
+        except RegistryError as exc:
+            log.debug("nodes are left to a dropped session: %s", exc)
+            shared.renew()
+        finally:
+            self._shared = None
+
+    def wake(self) -> None:
+        """See `AnnounceSession.wake`."""
+        self._nap.wake()
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _heard(self, path: str | None) -> None:
+        """Hear of a change; on a thread of kazoo's."""
+        if path is None:
+            self._all_touched = True
+        elif path in self._wanted:
+            self._touched[path] = None
+        else:
+            return
+        self._nap.wake()
+
+    def _session(self) -> SharedSession:
+        assert self._shared is not None
+        return self._shared
+
+    def _look_at_all(self) -> None:
+        """See to every node, and watch it."""
+        self._epoch = self._session().epoch
+        self._all_touched = False
+        self._touched.clear()
+        try:
+            for path in self._wanted:
+                self._claim(path)
+        except RegistryError:
+            self._all_touched = True
+            raise
+
+    def _claim(self, path: str) -> None:
+        """Make a node ours, with the value that it should have, unless it is another's."""
+        shared, value = self._session(), self._wanted.get(path)
+        if value is None:
+            return
+        for _ in range(WRITE_TRIES_MAX):
+            found = shared.read(path, watch=True)
+            self._note_session(shared.id)
+            if found is not None and not self._is_ours(found, value):
+                self._stand_by(path, found)
+                return
+            self._held[path] = value  # also if the answer to what follows is lost
+            if found is None:
+                shared.create(path, value)
+            elif found.owner != shared.id:
+                log.info("replacing what an earlier session of ours left: %s", path)
+                shared.replace(path, value, found.version)
+            elif found.value != value:
+                shared.change(path, value, found.version)
+            else:
+                self._waiting.pop(path, None)
+                return
+        raise RegistryError(f"{path} is changed by somebody else all the time")
+
+    def _note_session(self, number: int) -> None:
+        if number and number not in self._own:
+            self._own.append(number)
+            del self._own[:-SESSIONS_KEPT_MAX]
+
+    def _is_ours(self, found: Found, value: bytes) -> bool:
+        """Tell whether a node is this server's, or was before it was killed and came back."""
+        if not found.owner:
+            return False  # made by hand, to stay
+        if found.owner not in self._own and found.created > self._before:
+            return False  # of somebody who lives
+        return self._layout.is_ours(found.value, value)
+
+    def _stand_by(self, path: str, found: Found) -> None:
+        self._held.pop(path, None)
+        if path not in self._waiting:
+            self._waiting[path] = None
+            log.info(
+                "standing by: %s is another provider's (%s)", path, found.value[:64].decode("latin")
+            )
+
+    def _give_up(self, path: str) -> None:
+        """Delete a node if it is ours."""
+        shared, value = self._session(), self._held[path]
+        for _ in range(WRITE_TRIES_MAX):
+            found = shared.read(path)
+            self._note_session(shared.id)
+            if found is None or found.owner not in self._own:
+                break
+            if not self._layout.is_ours(found.value, value):
+                break
+            if shared.delete(path, found.version):
+                break
+        else:
+            raise RegistryError(f"{path} is changed by somebody else all the time")
+        self._held.pop(path, None)
+
+
+class ZooKeeperWatchSession:
+    """Who offers one service. See `WatchSession`.
+
+    Only what has changed is read again: a node whose watch has not fired is as it was.
+
+    Args:
+        target: ``zk://``.
+        service: ``pkg.Service`` or ``pkg.Service/Method``.
+    """
+
+    def __init__(self, target: Target, service: str) -> None:
+        self._plan = plan_of(target)
+        self._service = service
+        self._shared: SharedSession | None = None
+        self._nap = Nap()
+        self._changed = True
+        self._synced = -1
+        self._folder = ""
+        self._armed: dict[str, None] = {}
+        """Nodes whose watch has not fired; kazoo's threads take out, ours puts in."""
+        self._values: dict[str, bytes] = {}
+        self._warned: set[str] = set()
+
+    def open(self) -> None:
+        """See `WatchSession.open`."""
+        self._shared = acquire_session(self._plan, self._heard)
+        self._shared.ready(self._shared.grace_s)
+
+    def fetch(self) -> tuple[Endpoint, ...]:
+        """See `WatchSession.fetch`."""
+        shared = self._shared
+        assert shared is not None
+        self._changed = False
+        place = self._plan.layout.place(self._service)
+        shared.ready(shared.grace_s)
+        if self._synced != shared.connections:  # a server that has just taken us may lag behind
+            synced = shared.connections
+            shared.sync(place.folder)
+            self._synced = synced
+        if place.child:
+            paths = [f"{place.folder}/{place.child}"]
+            self._read_one(shared, paths[0])
+        else:
+            self._folder = place.folder
+            names = sorted(shared.children(place.folder))[: ENDPOINTS_MAX + 1]
+            paths = [f"{place.folder}/{name}" for name in names]
+            self._read_changed(shared, paths)
+        found = (self._endpoint(path) for path in paths)
+        return tuple(each for each in found if each is not None)
+
+    def wait(self, timeout_s: float) -> bool:
+        """See `WatchSession.wait`."""
+        if not self._changed:
+            self._nap.wait(timeout_s)
+        return self._changed
+
+    def close(self) -> None:
+        """See `WatchSession.close`."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            release_session(shared, self._heard)
+
+    def wake(self) -> None:
+        """See `WatchSession.wake`."""
+        self._nap.wake()
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _heard(self, path: str | None) -> None:
+        """Hear of a change; on a thread of kazoo's."""
+        if path is None:
+            self._armed.clear()
+        elif path in self._armed:
+            self._armed.pop(path, None)
+        elif path != self._folder:
+            return
+        self._changed = True
+        self._nap.wake()
+
+    def _read_one(self, shared: SharedSession, path: str) -> None:
+        self._armed[path] = None  # before the question: its watch may fire before its answer
+        self._keep(path, shared.read(path, watch=True))
+
+    def _read_changed(self, shared: SharedSession, paths: list[str]) -> None:
+        """Read what is new or has changed, forget what is gone."""
+        there = set(paths)
+        for path in [each for each in self._values if each not in there]:
+            self._forget(path)
+        fresh = [path for path in paths if path not in self._armed or path not in self._values]
+        self._armed.update(dict.fromkeys(fresh))
+        unread = set(fresh)
+        try:
+            for path, node in shared.read_all(fresh):
+                self._keep(path, node)
+                unread.discard(path)
+        finally:
+            for path in unread:
+                self._forget(path)
+
+    def _keep(self, path: str, node: Found | None) -> None:
+        if node is None:
+            self._values.pop(path, None)
+        else:
+            self._values[path] = node.value
+
+    def _forget(self, path: str) -> None:
+        self._values.pop(path, None)
+        self._armed.pop(path, None)
+
+    def _endpoint(self, path: str) -> Endpoint | None:
+        """Return the server that a node names; None, with a warning once, if it names none."""
+        value = self._values.get(path)
+        if value is None:
+            return None
+        try:
+            return self._plan.layout.endpoint(value)
+        except RegistryError as exc:
+            if path not in self._warned and len(self._warned) < WARNED_MAX:
+                self._warned.add(path)
+                log.warning("%s is left out: %s", path, exc)
+            return None
+
+
+def registrar(target: Target, settings: ServerSettings) -> SessionRegistrar:
+    """Return what announces a server. See `open_registrar`.
+
+    Raises:
+        ConfigError: the target's options, or the file that it names.
+    """
+    credentials_of(plan_of(target))
+    return SessionRegistrar(target.text, lambda: ZooKeeperAnnounceSession(target))
+
+
+def resolver(target: Target, service: str, settings: ClientSettings) -> SessionResolver:
+    """Return what finds the servers of a service. See `open_resolver`.
+
+    Raises:
+        ConfigError: the target's options, or the file that it names.
+    """
+    credentials_of(plan_of(target))
+    return SessionResolver(
+        target.text,
+        service,
+        lambda: ZooKeeperWatchSession(target, service),
+        state_folder(settings.state_dir),
+    )
