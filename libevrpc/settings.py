@@ -148,6 +148,11 @@ class ServerSettings(_Settings):
     workers: int = _count(32, "worker threads, which run the handlers", at_most=4096)
     queue_max: int = _count(1024, "calls that wait for a worker; one more is answered 2004")
     processes: int = _count(1, "processes that share the listening sockets", at_most=1)
+    wires: tuple[str, ...] = _setting(
+        ("all",),
+        "protocols beside PRPC on the same port, by name; all: those that are installed and need"
+        " no choice; empty: none",
+    )
     client_timeout_s: float = _span(30.0, "a client silent for this long is gone", 0.1)
     call_timeout_max_s: float = _span(3600.0, "longest a call may run, whatever the caller says")
     body_bytes_max: int = _size(64 * MIB, "longest body of a message", BODY_BYTES_LEAST)

@@ -20,6 +20,7 @@ __all__ = [
     "ONEWAY_FIELD",
     "PING_ID",
     "Hello",
+    "is_oneway",
     "read_hello",
 ]
 
@@ -77,3 +78,8 @@ def read_hello(user_fields: Mapping[str, str] | None) -> Hello | None:
     if numbers.get("version") != HELLO_VERSION or not 0 < timeout_ms <= _CLIENT_TIMEOUT_MS_MAX:
         return None
     return Hello(HELLO_VERSION, timeout_ms)
+
+
+def is_oneway(user_fields: Mapping[str, str] | None) -> bool:
+    """Tell whether the sender of a request with these wants no reply."""
+    return user_fields is not None and ONEWAY_FIELD in user_fields

@@ -1,4 +1,4 @@
-"""What a PRPC decoder makes of the bytes it is fed, and the limits it keeps."""
+"""What a decoder makes of the bytes it is fed, and the limits it keeps."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ __all__ = [
     "Broken",
     "Dropped",
     "Event",
+    "HeldBack",
     "Reply",
     "Request",
+    "Say",
     "SignedRequest",
     "WireLimits",
 ]
@@ -155,4 +157,22 @@ class Broken:
     error: ProtocolError
 
 
-Event = Request | Reply | BadRequest | Dropped | Broken
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Bytes that the reader of another wire wants sent at once: a handshake's answer, a refusal.
+
+    Attributes:
+        data: sent as they are.
+        close: end the connection once they are gone; the last event of its reader then.
+    """
+
+    data: bytes
+    close: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A reader keeps many bytes until its last request is answered: read no more till then."""
+
+
+Event = Request | Reply | BadRequest | Dropped | Broken | Say | HeldBack

@@ -3,6 +3,10 @@
 At each message boundary every wire may be asked whether the next bytes are its own. PRPC
 pays nothing for it: a `WireSwitch` is a `PrpcDecoder`, and looks further only where bytes
 begin no PRPC frame.
+
+Another wire is a guest of the port. Its `WireReader` makes `GuestRequest`s of the bytes, each
+with the `ReplyWriter` that makes bytes of the answer. Everything between the two is the
+server's: limits, deadlines, tokens, workers, statistics.
 """
 
 from __future__ import annotations
@@ -10,16 +14,33 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from libevrpc.core.prpc import MAGIC, MAGIC_BYTES, PrpcDecoder
-from libevrpc.core.prpc_events import Broken, Event, WireLimits
-from libevrpc.errors import ProtocolError
+from libevrpc.core.prpc_events import Broken, Event, HeldBack, Request, Say, WireLimits
+from libevrpc.errors import Errno, ProtocolError, RpcError
 
-__all__ = ["PROBE_BYTES_MAX", "Probe", "Wire", "WireReader", "WireSwitch"]
+__all__ = [
+    "HELD_BYTES_MAX",
+    "PROBE_BYTES_MAX",
+    "BodyWriter",
+    "Callee",
+    "GuestRequest",
+    "HeldBack",
+    "Out",
+    "Probe",
+    "ReplyWriter",
+    "Say",
+    "TurnReader",
+    "Wire",
+    "WireReader",
+    "WireSwitch",
+]
 
 PROBE_BYTES_MAX: Final = 64
 """A wire that cannot tell by this many bytes has said no."""
+HELD_BYTES_MAX: Final = 64 * 1024
+"""A connection is read no further while a reader holds back more than this."""
 
 
 class Probe(Enum):
@@ -28,6 +49,131 @@ class Probe(Enum):
     YES = auto()
     NO = auto()
     MORE = auto()
+
+
+class Callee(Protocol):
+    """The method that a request calls; the server's entry of it."""
+
+    @property
+    def service(self) -> str:
+        """Full name of the service."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+
+    @property
+    def decode(self) -> Callable[[bytes, int], Any]:
+        """Request bytes and content type to the handler's arguments; raises RpcError."""
+
+    @property
+    def encode(self) -> Callable[[Any, int], bytes]:
+        """The handler's result and content type to reply bytes; raises RpcError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """What a writer wants sent.
+
+    Attributes:
+        data: the bytes; none are sent if it is empty.
+        close: end the connection once they are gone. What arrives later is thrown away.
+    """
+
+    data: bytes
+    close: bool = False
+
+
+class GuestRequest(Request):
+    """A whole request of another wire than PRPC. It is answered exactly once, or never when
+    its connection ends before; one-way calls there are none.
+
+    Attributes:
+        writer: makes bytes of the answer.
+        token: what the caller shows as its token, where a server wants one; empty: nothing.
+            It counts for this request alone.
+        barred: why the server does not let it in; empty: it does.
+        extra: whatever the wire wants to find here again: a sequence number, headers.
+    """
+
+    __slots__ = ("barred", "extra", "token", "writer")
+
+    def __init__(
+        self,
+        writer: ReplyWriter,
+        service: str,
+        method: str,
+        payload: bytes,
+        *,
+        content_type: int = 0,
+        timeout_ms: int = 0,
+        user_fields: dict[str, str] | None = None,
+        token: bytes = b"",
+        extra: Any = None,
+    ) -> None:
+        """Arguments: see `Request` for what is not explained above."""
+        super().__init__(
+            0, service, method, timeout_ms, 0, payload, b"", 0, content_type, user_fields
+        )
+        self.writer = writer
+        self.token = token
+        self.barred = ""
+        self.extra = extra
+
+
+class ReplyWriter(Protocol):
+    """Makes bytes of the answers of one connection; made by its `WireReader`.
+
+    `decode` and `encode` run beside the handler: any thread, several at once. `reply` and
+    `error` run on the connection's loop thread, one at a time, in the order in which their
+    bytes are sent, so they may keep state that their peer follows along.
+    """
+
+    def decode(self, entry: Callee, request: GuestRequest) -> Any:
+        """Return the handler's arguments, as `Callee.decode` makes them.
+
+        Raises:
+            RpcError: what the caller is told instead; any other exception is 2001.
+        """
+
+    def encode(self, entry: Callee, request: GuestRequest, result: Any, controller: Any) -> object:
+        """Return what `reply` needs of a handler's result; bytes must be within the body limit.
+
+        Args:
+            entry: what was called.
+            request: as decoded.
+            result: what the handler returned.
+            controller: the handler's `ServerController` with what it says about the reply,
+                None where the handler took none.
+
+        Raises:
+            RpcError: what the caller is told instead; any other exception is 2002.
+        """
+
+    def reply(self, request: GuestRequest, encoded: object) -> Out:
+        """Return the bytes of an answer. Must not raise."""
+
+    def error(self, request: GuestRequest, error: RpcError) -> Out:
+        """Return the bytes of a failure; a wire without a form for it closes. Must not raise."""
+
+
+class BodyWriter:
+    """The half of a `ReplyWriter` that most wires share: bodies as the content type has them."""
+
+    def decode(self, entry: Callee, request: GuestRequest) -> Any:
+        """Read the request's payload."""
+        return entry.decode(request.payload, request.content_type)
+
+    def encode(self, entry: Callee, request: GuestRequest, result: Any, controller: Any) -> object:
+        """Write the result.
+
+        Raises:
+            RpcError: 2002, an attachment, which only PRPC has a place for.
+        """
+        if controller is not None and controller.response_attachment:
+            text = "the reply has an attachment, which only PRPC can carry"
+            raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
+        return entry.encode(result, request.content_type)
 
 
 class WireReader(Protocol):
@@ -45,10 +191,27 @@ class WireReader(Protocol):
         """Take what arrived: at least one byte, and all there is of its own messages.
 
         Returns:
-            The events, the last one `Broken` if the stream cannot be read any further; and
-            what lies behind the last message, possibly nothing, if the next message may be
-            another wire's. None in the middle of a message, and always from a sticky wire.
+            The events, the last one `Broken` (or a `Say` that closes) if the stream cannot
+            be read any further; and what lies behind the last message, possibly nothing, if
+            the next message may be another wire's. None in the middle of a message, while
+            it holds back what follows, and always from a sticky wire.
         """
+
+
+@runtime_checkable
+class TurnReader(WireReader, Protocol):
+    """A reader that gives one request at a time, because its wire has replies in order.
+
+    What follows a request it holds back (`partial` is False then), until `answered`. A wire
+    reads no further than a bit beyond `HELD_BYTES_MAX`.
+    """
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that wait for the answer of the last request; 0 while none is owed."""
+
+    def answered(self) -> tuple[list[Event], bytes | None]:
+        """Go on: a request of this wire has had its answer. Returns what `receive` would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +220,8 @@ class Wire:
 
     Attributes:
         name: for messages; unique on a port.
-        sticky: it can only begin a connection, and then keeps it to the end.
+        sticky: it can only begin a connection, and then keeps it to the end. The reader of
+            one that is not must be a `TurnReader` if it makes requests.
         probe: says of 4..PROBE_BYTES_MAX bytes at a boundary whether they are its own.
         open: makes the reader of one connection.
     """
@@ -76,13 +240,14 @@ class WireSwitch(PrpcDecoder):
         wires: asked in this order; the first that says yes reads the message.
     """
 
-    __slots__ = ("_fresh", "_head", "_reader", "_readers", "_wires")
+    __slots__ = ("_fresh", "_head", "_reader", "_readers", "_turn", "_wires")
 
     def __init__(self, limits: WireLimits, wires: Sequence[Wire] = ()) -> None:
         super().__init__("server", limits)
         self._wires = wires
-        self._readers: dict[str, WireReader] = {}
+        self._readers: dict[str, tuple[WireReader, TurnReader | None]] = {}
         self._reader: WireReader | None = None
+        self._turn: TurnReader | None = None  # the same one, if it waits for answers
         self._head = b""  # a message of which nobody can tell yet whose it is
         self._fresh = True  # no message has begun yet
         self._held = True
@@ -102,6 +267,11 @@ class WireSwitch(PrpcDecoder):
         if self._reader is not None:
             return self._reader.buffered_bytes
         return len(self._head) or super().buffered_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that a reader holds back until its last request is answered."""
+        return 0 if self._turn is None else self._turn.held_bytes
 
     def _resume(self, data: bytes, events: list[Event]) -> bytes:
         if self._broken or not data:
@@ -141,21 +311,54 @@ class WireSwitch(PrpcDecoder):
 
     def _opened(self, wire: Wire) -> WireReader:
         self._fresh = False
-        reader = self._readers.get(wire.name)
-        if reader is None:
-            reader = self._readers[wire.name] = wire.open()
+        opened = self._readers.get(wire.name)
+        if opened is None:
+            reader = wire.open()
+            opened = reader, reader if isinstance(reader, TurnReader) else None
+            self._readers[wire.name] = opened
+        reader, self._turn = opened
         return reader
 
     def _read(self, reader: WireReader, data: bytes, events: list[Event]) -> bytes:
         """Let `reader` read on; returns what may be another wire's."""
         found, rest = reader.receive(data)
         assert rest is None or len(rest) < len(data), "a wire took nothing of its own message"
+        return self._took(reader, found, rest, events)
+
+    def answered(self) -> list[Event]:
+        """Go on behind a request of another wire that has had its answer.
+
+        Returns what is whole now. To be called once for each `GuestRequest`.
+        """
+        events: list[Event] = []
+        turn = self._turn
+        if turn is None or self._broken:
+            return events
+        try:
+            data = self._took(turn, *turn.answered(), events)
+            while data:
+                data = self._cut(data, events)
+        except ProtocolError as exc:
+            self._broken = self._held = True
+            events.append(Broken(exc))
+        return events
+
+    def _took(
+        self, reader: WireReader, found: list[Event], rest: bytes | None, events: list[Event]
+    ) -> bytes:
+        """Note what `reader` made of its bytes; returns what may be another wire's."""
         events += found
         if found and type(found[-1]) is Broken:
             self._broken = self._held = True
-            self._reader = None
+            self._reader = self._turn = None
             self._readers.clear()
             return b""
-        self._reader = reader if rest is None else None
-        self._held = rest is None
-        return rest or b""
+        if rest is not None:
+            self._reader = self._turn = None
+            self._held = False
+            return rest
+        self._reader = reader
+        self._held = True
+        if self.held_bytes > HELD_BYTES_MAX:
+            events.append(HeldBack())
+        return b""

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from typing import Protocol
 
+from libevrpc.core.timers import Timer
 from libevrpc.loop.eventloop import EventLoop
 from libevrpc.loop.poller import READ, WRITE
 
@@ -25,6 +26,8 @@ READS_PER_TURN_MAX = 4
 """Full chunks read from one connection before the others have their turn."""
 _JOIN_BYTES_MAX = 256 * 1024
 """Queued pieces are joined up to this much for one send."""
+LINGER_S = 2.0
+"""How long a finished connection waits for its peer to hang up."""
 
 
 class TransportOwner(Protocol):
@@ -64,6 +67,8 @@ class Transport:
         "_closed",
         "_cork",
         "_corked",
+        "_ended",
+        "_finishing",
         "_owner",
         "_paused",
         "_progress_s",
@@ -102,7 +107,9 @@ class Transport:
         self._unsent_bytes_max = unsent_bytes_max
         self._unsent_pause_bytes = unsent_pause_bytes
         self._chunk_bytes = READ_CHUNK_BYTES
-        self._closed = False
+        self._closed = False  # nothing is taken any more; what waits may still be sent
+        self._ended = False  # nothing moves any more
+        self._finishing: _Lingerer | None = None
         self._cork: list[bytes] = []
         self._corked = False
         self._reading = False
@@ -114,7 +121,7 @@ class Transport:
 
     @property
     def closed(self) -> bool:
-        """True once nothing can be sent any more. Any thread."""
+        """True once nothing more is taken to be sent. Any thread."""
         return self._closed
 
     @property
@@ -187,7 +194,7 @@ class Transport:
     def close(self, reason: str) -> None:
         """Shut the connection: unsent bytes are dropped, the owner is told once. Any thread."""
         with self._send_lock:
-            if not self._closed:
+            if not self._ended:
                 self._shut(reason)
 
     def release(self) -> None:
@@ -197,7 +204,7 @@ class Transport:
     def abandon(self) -> None:
         """Close the descriptor alone: in a forked child, whose parent goes on with it."""
         self._send_lock = threading.Lock()  # its holder may be in the parent
-        self._closed = True
+        self._closed = self._ended = True
         self._unsent.clear()
         self._cork.clear()
         self._sock.close()
@@ -221,6 +228,31 @@ class Transport:
     def pause_reading(self) -> None:
         """Leave reading to whoever calls `receive`. Loop thread only."""
         self._set_reading(False)
+
+    def finish(self, reason: str) -> None:
+        """Take nothing more to send, send what waits, then close. Loop thread only.
+
+        The peer reads the end of the stream behind the last byte. What it still sends is
+        thrown away; it has `LINGER_S` to hang up before the connection is shut. To close at
+        once would reset a connection that has unread bytes, and the peer could lose what it
+        has not read yet.
+        """
+        self.loop.assert_on_loop()
+        with self._send_lock:
+            if self._closed:
+                return
+            self._corked = False
+            if self._cork:
+                self._send_kept()
+            if self._ended:  # it broke
+                return
+            self._closed = True
+            assert self._owner is not None
+            self._owner = self._finishing = _Lingerer(self, self._owner, reason)
+            self._reading = True
+            if not self._unsent:
+                self._end_sending()
+            self._rewatch()
 
     def receive(self) -> bytes | None:
         """Take what has arrived: b"" at the end of the stream or when it broke, None: nothing yet.
@@ -260,7 +292,7 @@ class Transport:
     def on_writable(self) -> None:
         """Send what waits. Loop thread only (called by the loop)."""
         with self._send_lock:
-            if self._closed:
+            if self._ended:
                 return
             while self._unsent:
                 piece = self._next_piece()
@@ -273,6 +305,8 @@ class Transport:
                 if sent < len(piece):
                     self._unsent.appendleft(memoryview(piece)[sent:])
                     break
+            if self._finishing is not None and not self._unsent:
+                self._end_sending()
             self._rewatch()
 
     # -- inside -------------------------------------------------------------------------
@@ -336,14 +370,21 @@ class Transport:
 
     def _watch_writes(self) -> None:
         with self._send_lock:
-            if not self._closed:
+            if not self._ended:
                 self._rewatch()
+
+    def _end_sending(self) -> None:
+        """Let the peer read the end of the stream. Loop thread, under the send lock, once."""
+        assert self._finishing is not None
+        with contextlib.suppress(OSError):  # the peer has reset it: reading will tell
+            self._sock.shutdown(socket.SHUT_WR)
+        self._finishing.wait()
 
     def _set_reading(self, reading: bool) -> None:
         self.loop.assert_on_loop()
         with self._send_lock:
-            self._reading = reading
-            if not self._closed:
+            self._reading = reading or self._finishing is not None
+            if not self._ended:
                 self._rewatch()
 
     def _rewatch(self) -> None:
@@ -368,7 +409,7 @@ class Transport:
 
     def _shut(self, reason: str) -> None:
         """Refuse further sends, drop what waits, wake the reader. Under the send lock."""
-        self._closed = True
+        self._closed = self._ended = True
         self._unsent.clear()
         self._cork.clear()
         self.unsent_bytes = 0
@@ -387,3 +428,32 @@ class Transport:
             self._sock.close()
         else:
             self._owner.on_shut(reason)
+
+
+class _Lingerer:
+    """Stands in for the owner of a connection that is being finished. Loop thread only."""
+
+    __slots__ = ("_owner", "_reason", "_timer", "_transport")
+
+    def __init__(self, transport: Transport, owner: TransportOwner, reason: str) -> None:
+        self._transport = transport
+        self._owner = owner
+        self._reason = reason
+        self._timer: Timer | None = None
+
+    def wait(self) -> None:
+        """Give the peer its time to hang up: all has been sent."""
+        loop = self._transport.loop
+        self._timer = loop.call_at(loop.now_s + LINGER_S, self.on_eof)
+
+    def on_bytes(self, data: bytes) -> None:
+        """Nobody reads this any more."""
+
+    def on_eof(self) -> None:
+        """The peer has hung up, or has had its time."""
+        self._transport.close(self._reason)
+
+    def on_shut(self, reason: str) -> None:
+        if self._timer is not None:
+            self._transport.loop.cancel(self._timer)
+        self._owner.on_shut(reason)

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from libevrpc.core.prpc import Request
+from libevrpc.core.wires import GuestRequest
 from libevrpc.errors import Errno, RpcError, StatusCode, UsageError, errno_of
 from libevrpc.server.methods import MethodEntry
 
 if TYPE_CHECKING:
     from libevrpc.server.session import Session
 
-__all__ = ["Deferred", "ServerCall", "ServerController", "run_hook"]
+__all__ = ["Deferred", "GuestCall", "ServerCall", "ServerController", "run_hook"]
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,14 @@ class ServerCall:
         controller = self.controller
         if controller is not None:
             controller.tell_cancelled()
+
+
+class GuestCall(ServerCall):
+    """A call that came by another wire; its `request` is a `GuestRequest`."""
+
+    __slots__ = ()
+
+    request: GuestRequest
 
 
 class ServerController:
@@ -170,7 +179,7 @@ class ServerController:
         last one of that connection. False, and no hook, when the connection has ended
         already or has 64 hooks. Any thread.
         """
-        return self._call.session.on_end(key, hook)
+        return self._call.session.end_hooks.add(key, hook)
 
     def tell_cancelled(self) -> None:
         """Wake who waits and run the hooks. Called by the call, not by handlers."""

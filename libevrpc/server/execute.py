@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,14 @@ from libevrpc.errors import (
     StatusCode,
     status_of,
 )
-from libevrpc.server.calls import ServerCall, ServerController
+from libevrpc.server.calls import GuestCall, ServerCall, ServerController
 from libevrpc.server.methods import Handling, MethodEntry
 
 if TYPE_CHECKING:
     from libevrpc.core.prpc import Request
     from libevrpc.server.session import Session
 
-__all__ = ["answer", "execute", "refuse", "run_direct", "running_call"]
+__all__ = ["answer", "execute", "note_slow", "refuse", "run_direct", "running_call"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ _GONE = object()
 _INT31 = 0x7FFFFFFF
 """Error numbers are positive int32 values."""
 _SYSTEM_ERRNO_MAX = 133
+_WARN_EVERY_S = 10.0
+"""A slow inline method is named this often at most."""
 _NOT_A_HANDLERS = frozenset(
     {
         Errno.STOPPING,
@@ -79,13 +82,28 @@ def execute(call: ServerCall) -> None:
     if call not in call.session.in_flight:  # its deadline passed while it waited for a worker
         return
     try:
-        _run(call)
+        if type(call) is GuestCall:
+            _run_guest(call)
+        else:
+            _run(call)
     except RpcError as exc:
         refuse(call, exc.errno, exc.text, exc.code, exc.details or None)
     except BaseException as exc:  # sys.exit() or a cancelled task must not end the worker
         log.exception("handler failed method=%s.%s", call.entry.service, call.entry.method)
         error = _handler_error(exc)
         refuse(call, error.errno, error.text, error.code)
+
+
+def note_slow(entry: MethodEntry, took_s: float, now_s: float) -> None:
+    """Warn of an inline handler that held its loop, at most once in a while. Loop thread."""
+    if now_s >= entry.warn_again_s:
+        entry.warn_again_s = now_s + _WARN_EVERY_S
+        log.warning(
+            "inline handler held its loop method=%s.%s ms=%.1f",
+            entry.service,
+            entry.method,
+            took_s * 1000.0,
+        )
 
 
 def running_call() -> ServerCall | None:
@@ -132,6 +150,34 @@ def _run(call: ServerCall) -> None:
         session.reply(call, frame)
 
 
+def _run_guest(call: GuestCall) -> None:
+    """`_run` for another wire: its writer knows the bytes."""
+    entry = call.entry
+    arguments = call.request.writer.decode(entry, call.request)
+    controller: ServerController | None = None
+    started_s = perf_counter()
+    if entry.handling is Handling.REQUEST:
+        result = entry.handler(arguments)
+    else:
+        controller = call.make_controller()
+        result = entry.handler(arguments, controller)
+    entry.measured(perf_counter() - started_s)
+    if controller is not None:
+        if controller.failure is not None:
+            raise controller.failure
+        if controller.deferred is not None:
+            return
+    _answer_guest(call, controller, result)
+
+
+def _answer_guest(call: GuestCall, controller: ServerController | None, result: Any) -> bool:
+    encoded = call.request.writer.encode(call.entry, call.request, result, controller)
+    if isinstance(encoded, bytes):
+        call.session.check_reply(len(encoded))
+    guests = call.session.guests
+    return guests is not None and guests.settle(call, encoded)
+
+
 def _inflated(session: Session, request: Request) -> bytes:
     if not request.compress_type:
         return request.payload
@@ -151,6 +197,8 @@ def answer(call: ServerCall, controller: ServerController, result: Any) -> bool:
     """
     request = call.request
     try:
+        if type(call) is GuestCall:
+            return _answer_guest(call, controller, result)
         payload = call.entry.encode(result, request.content_type)
         if controller.compress_type:
             payload = compress(controller.compress_type, payload)
@@ -186,6 +234,10 @@ def refuse(
     details: Any = None,
 ) -> bool:
     """Answer with an error. Any thread; False if nobody waits any more."""
+    if type(call) is GuestCall:
+        error = _as_told(errno, text, status_of(errno) if code is None else code, details or {})
+        guests = call.session.guests
+        return guests is not None and guests.settle(call, error)
     if call.session.in_flight.pop(call, _GONE) is _GONE:
         return False
     fields = dict(details) if details else {}
@@ -202,7 +254,13 @@ def refuse(
 def _error_frame(
     request: Request, errno: int, text: str, code: StatusCode, fields: dict[Any, Any]
 ) -> bytes:
-    """Encode an error, whatever a handler put into it: its caller waits for an answer."""
+    error = _as_told(errno, text, code, fields)
+    told = {**error.details, "grpc-status": str(int(error.code))}
+    return encode_error(request.correlation_id, error.errno, error.text, told)
+
+
+def _as_told(errno: int, text: str, code: StatusCode, fields: Mapping[Any, Any]) -> RpcError:
+    """Return an error that can be sent, whatever a handler put into it: its caller waits."""
     if code is StatusCode.OK or not 0 != errno == errno & _INT31:
         errno, code = Errno.INTERNAL, StatusCode.INTERNAL
     errno = _told_by_handler(errno, code)
@@ -211,8 +269,7 @@ def _error_frame(
         for key, value in fields.items()
         if isinstance(key, str) and isinstance(value, str)
     }
-    sendable["grpc-status"] = str(int(code))
-    return encode_error(request.correlation_id, errno, str(text), sendable)
+    return RpcError(code, str(text), errno=errno, details=sendable)
 
 
 def _told_by_handler(errno: int, code: StatusCode) -> int:

@@ -17,9 +17,8 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from libevrpc.core.conn_timers import TimerLimits
 from libevrpc.core.endpoints import Endpoint, format_address, parse_endpoint
-from libevrpc.core.prpc import WireLimits
+from libevrpc.core.wires import Wire
 from libevrpc.credentials import read_tokens
 from libevrpc.errors import ConfigError, UsageError
 from libevrpc.loop.eventloop import EventLoop, on_any_loop
@@ -27,10 +26,11 @@ from libevrpc.loop.listener import bind_endpoint, unbind
 from libevrpc.server.dispatch import Dispatcher
 from libevrpc.server.door import Door
 from libevrpc.server.execute import running_call
+from libevrpc.server.guests import GuestContext, open_wires
 from libevrpc.server.internal import Offer, internal_entries, signatures_of
+from libevrpc.server.limits import session_limits, wire_limits
 from libevrpc.server.methods import MethodTable, object_entries, service_entries
 from libevrpc.server.presence import Presence
-from libevrpc.server.session import SessionLimits
 from libevrpc.server.shard import Shard
 from libevrpc.server.signals import StopSignals
 from libevrpc.server.statistics import ServerStatistics
@@ -126,6 +126,21 @@ class RpcServer:
         self._hurry = threading.Event()
         self._stopping = False
         self._stopped = threading.Event()
+        self._wires: dict[str, Wire] = {}
+        open_wires(self.settings.wires, self._guest_context(), self._wires)
+
+    def _guest_context(self) -> GuestContext:
+        """Return what wires beside PRPC may know of this server."""
+        door = self._door
+        return GuestContext(
+            limits=wire_limits(self.settings),
+            methods=lambda: self._methods,
+            offers=lambda: self._offers,
+            statistics=self.statistics,
+            stopping=lambda: self._stopping,
+            token_fits=lambda token: door is None or door.knows(token),
+            wires=self._wires,
+        )
 
     # -- services -----------------------------------------------------------------------
 
@@ -237,7 +252,7 @@ class RpcServer:
             raise UsageError("start() is for a server that was never started")
         sockets = self._bind()
         _servers.add(self)
-        limits = _session_limits(self.settings, self._door)
+        limits = session_limits(self.settings, self._door, tuple(self._wires.values()))
         shards = []
         for number in range(self.settings.threads):
             shards.append(
@@ -416,26 +431,6 @@ def _bound_address(sock: socket.socket, endpoint: Endpoint) -> str:
     if endpoint.path:
         return endpoint.address
     return format_address(endpoint.host, sock.getsockname()[1])
-
-
-def _session_limits(settings: ServerSettings, door: Door | None) -> SessionLimits:
-    return SessionLimits(
-        wire=WireLimits(
-            settings.body_bytes_max, settings.header_bytes_max, settings.inflated_bytes_max
-        ),
-        timers=TimerLimits(
-            handshake_s=settings.handshake_timeout_s,
-            half_request_s=settings.half_request_timeout_s,
-            idle_s=settings.idle_timeout_s,
-            silence_s=settings.client_timeout_s,
-            stalled_write_s=settings.stalled_write_timeout_s,
-        ),
-        calls_max=settings.calls_per_connection_max,
-        call_timeout_max_s=settings.call_timeout_max_s,
-        client_timeout_s=settings.client_timeout_s,
-        inline_warn_s=settings.inline_warn_s,
-        door=door,
-    )
 
 
 def _connections_max(settings: ServerSettings) -> int:

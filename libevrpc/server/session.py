@@ -7,43 +7,41 @@ is atomic and decides who answers it, and `reply`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from libevrpc.core.conn_timers import ConnectionTimers, TimerLimits
+from libevrpc.core.conn_timers import ConnectionTimers
 from libevrpc.core.hello import (
     GOAWAY_FIELD,
     HELLO_FIELD,
     HELLO_VERSION,
     NOTICE_ID,
-    ONEWAY_FIELD,
     Hello,
+    is_oneway,
     read_hello,
 )
-from libevrpc.core.prpc import META_ROOM_BYTES, BadRequest, Broken, Dropped, Request, WireLimits
+from libevrpc.core.prpc import META_ROOM_BYTES, BadRequest, Broken, Dropped, Event, Request
 from libevrpc.core.prpc_encode import encode_error, encode_reply
 from libevrpc.core.timers import Timer
-from libevrpc.core.wires import WireSwitch
+from libevrpc.core.wires import GuestRequest, HeldBack, Out, Say, WireSwitch
 from libevrpc.errors import Errno, RpcError, status_of
 from libevrpc.loop.transport import Transport
-from libevrpc.server.calls import ServerCall, run_hook
-from libevrpc.server.door import Door
-from libevrpc.server.execute import execute, run_direct
+from libevrpc.server.calls import ServerCall
+from libevrpc.server.endings import DroppedFrames, EndHooks
+from libevrpc.server.execute import execute, note_slow, run_direct
+from libevrpc.server.guest_calls import GuestSide
+from libevrpc.server.limits import SessionLimits
 from libevrpc.server.methods import Handling, MethodEntry
 
 if TYPE_CHECKING:
     from libevrpc.server.shard import Shard
 
-__all__ = ["Session", "SessionLimits"]
+__all__ = ["Session"]
 
 log = logging.getLogger(__name__)
 
 _GONE = object()
 _NEVER_S = float("inf")
-_WARN_EVERY_S = 10.0
-"""A slow inline method, or a peer whose frames are dropped, is named this often at most."""
 _HELD_BYTES_MAX = 64 * 1024
 """Replies held back to share one send, at most."""
 _JOINED_BYTES_MAX = 256 * 1024
@@ -54,26 +52,6 @@ send for all would let each side wait for the other (1.7 times the calls with 64
 _CROWDED = "too many replies wait for the peer to read"
 _INTERNAL_BYTES_MAX = 4096
 """Longest request of our own service; its messages hold a number or a name."""
-_END_HOOKS_MAX = 64
-"""Hooks on the end of one connection; one more is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """What one connection may ask for; see `ServerSettings`."""
-
-    wire: WireLimits
-    timers: TimerLimits
-    calls_max: int
-    call_timeout_max_s: float
-    client_timeout_s: float
-    inline_warn_s: float
-    door: Door | None = None
-
-    @property
-    def inflated_bytes_max(self) -> int:
-        """Longest request after decompression."""
-        return self.wire.inflated_bytes_max
 
 
 class Session:
@@ -85,14 +63,14 @@ class Session:
             they began; while they differ another reply is near and sends can be shared.
         watched: the loop looks every millisecond whether a reply is held.
         door: where the peer must show a token; None once it has, or where none is wanted.
+        end_hooks: what handlers want run when the connection ends.
+        guests: the side of it that speaks other wires; None before the first such message.
     """
 
     __slots__ = (
         "_checker",
         "_decoder",
         "_dropped",
-        "_dropped_warn_s",
-        "_end_hooks",
         "_greeted",
         "_inline_bytes",
         "_inline_frames",
@@ -102,6 +80,8 @@ class Session:
         "_timers",
         "_transport",
         "door",
+        "end_hooks",
+        "guests",
         "in_flight",
         "limits",
         "peer",
@@ -119,7 +99,7 @@ class Session:
         self.watched = False
         self._shard = shard
         self._transport = transport
-        self._decoder = WireSwitch(limits.wire)
+        self._decoder = WireSwitch(limits.wire, limits.wires)
         self._timers = ConnectionTimers(limits.timers, shard.loop.now_s)
         self._sweep_at_s = _NEVER_S
         self._sweeper: Timer | None = None
@@ -128,9 +108,9 @@ class Session:
         self._inline_bytes = 0
         self._greeted = False
         self.door = limits.door
-        self._dropped = 0
-        self._dropped_warn_s = -_NEVER_S
-        self._end_hooks: dict[object, Callable[[], object]] | None = {}
+        self.guests: GuestSide | None = None
+        self._dropped = DroppedFrames(self.peer)
+        self.end_hooks = EndHooks()
 
     def begin(self) -> None:
         """Read from now on."""
@@ -161,8 +141,7 @@ class Session:
         if frames:
             self._send(frames[0] if len(frames) == 1 else b"".join(frames))
         if broken is not None:
-            log.warning("closing peer=%s: %s", self.peer, broken.error)
-            self._transport.close(str(broken.error))
+            self._break(broken)
         if not self._decoder.partial:
             timers.partial_since_s = None
         elif events or timers.partial_since_s is None:  # else the same message goes on
@@ -174,29 +153,45 @@ class Session:
         if request.user_fields is not None and not self._greeted:
             self._greet(request)
         entry = shard.methods.get(request.service, request.method)
-        if entry is None:
-            found = shard.methods.find(request.service, request.method)
-            if not isinstance(found, MethodEntry):
-                self._turn_down(request, found.errno, found.text)
+        if entry is None or shard.stopping or len(self.in_flight) >= self.limits.calls_max:
+            entry = self.looked_up(request)
+            if entry is None:
                 return
-            entry = found
-        if shard.stopping and not entry.internal:
-            self._turn_down(request, Errno.STOPPING, "server is stopping")
-            return
-        if len(self.in_flight) >= self.limits.calls_max and not entry.internal:
-            text = f"{self.limits.calls_max} calls are in flight on this connection already"
-            self._turn_down(request, Errno.LIMIT, text)
-            return
         shard.admitted += 1
         if entry.inline and self._run_inline(request, entry, now_s):
             return
-        call = self._new_call(request, entry, now_s, self.posted_order + 1)
+        call = self.new_call(request, entry, now_s, self.posted_order + 1)
         self.posted_order += 1
         shard.batch.append(call)
 
-    def _new_call(
-        self, request: Request, entry: MethodEntry, now_s: float, order: int
+    def looked_up(self, request: Request) -> MethodEntry | None:
+        """Return the entry of a call that may run now; None, having refused it, if it may not."""
+        shard = self._shard
+        entry = shard.methods.find(request.service, request.method)
+        if not isinstance(entry, MethodEntry):
+            self._turn_down(request, entry.errno, entry.text)
+        elif entry.internal and isinstance(request, GuestRequest):
+            self._turn_down(request, Errno.NO_SERVICE, f"{entry.service} is for PRPC alone")
+        elif entry.internal:
+            return entry
+        elif shard.stopping:
+            self._turn_down(request, Errno.STOPPING, "server is stopping")
+        elif len(self.in_flight) >= self.limits.calls_max:
+            text = f"{self.limits.calls_max} calls are in flight on this connection already"
+            self._turn_down(request, Errno.LIMIT, text)
+        else:
+            return entry
+        return None
+
+    def new_call(
+        self,
+        request: Request,
+        entry: MethodEntry,
+        now_s: float,
+        order: int,
+        kind: type[ServerCall] = ServerCall,
     ) -> ServerCall:
+        """Enter a call, whose deadline counts from now. Loop thread."""
         limit_s = self.limits.call_timeout_max_s
         timeout_ms = request.timeout_ms
         if 0 < timeout_ms < limit_s * 1000.0:
@@ -204,7 +199,7 @@ class Session:
         deadline_s = now_s + limit_s
         if deadline_s < self._sweep_at_s:
             self._arm_sweep(deadline_s)
-        call = ServerCall(self, request, entry, deadline_s, order)
+        call = kind(self, request, entry, deadline_s, order)
         self.in_flight[call] = None
         return call
 
@@ -218,50 +213,59 @@ class Session:
         started_s = perf_counter()
         if entry.handling is Handling.REQUEST:
             frame = run_direct(self, entry, request)
-            if not _is_oneway(request):
+            if not is_oneway(request.user_fields):
                 self._put(frame)
         elif entry.internal and len(request.payload) > _INTERNAL_BYTES_MAX:
             self._refuse_internal(request, f"takes requests up to {_INTERNAL_BYTES_MAX} bytes")
         else:
-            execute(self._new_call(request, entry, now_s, 0))
+            execute(self.new_call(request, entry, now_s, 0))
         took_s = perf_counter() - started_s
-        if took_s > self.limits.inline_warn_s and now_s >= entry.warn_again_s:
-            entry.warn_again_s = now_s + _WARN_EVERY_S
-            log.warning(
-                "inline handler held its loop method=%s.%s ms=%.1f",
-                entry.service,
-                entry.method,
-                took_s * 1000.0,
-            )
+        if took_s > self.limits.inline_warn_s:
+            note_slow(entry, took_s, now_s)
         return True
 
     def _refuse_internal(self, request: Request, text: str) -> None:
         self._shard.admitted -= 1
         self._turn_down(request, Errno.BAD_REQUEST, f"{request.service} {text}")
 
-    def _other_event(self, event: object) -> None:
+    def _other_event(self, event: Event) -> None:
         match event:
+            case GuestRequest() | Say() | HeldBack():
+                if self.guests is None:
+                    self.guests = GuestSide(self, self._shard, self._transport, self._decoder)
+                self.guests.take(event)
             case Request():  # a signed one
                 self._admit(event, self._shard.loop.now_s)
             case BadRequest(correlation_id, errno, text):
                 self._timers.greeted = True
                 self._send_error(correlation_id, errno, text)
             case Dropped(reason):
-                self._note_dropped(reason)
+                self._dropped.note(reason, self._shard.loop.now_s)
             case _:
                 raise AssertionError(f"a server decoder made {event!r}")
 
-    def _note_dropped(self, reason: str) -> None:
-        """Warn of dropped frames, at most once in a while: a peer may send any number."""
-        self._dropped += 1
+    def go_on(self, events: list[Event]) -> None:
+        """Dispatch what a wire had held back until it was answered. Loop thread."""
         now_s = self._shard.loop.now_s
-        if now_s - self._dropped_warn_s >= _WARN_EVERY_S:
-            self._dropped_warn_s = now_s
-            self._tell_dropped(reason)
+        if self.door is not None:
+            events = self.door.let_in(self, events, now_s)
+        for event in events:
+            if type(event) is Request:
+                self._admit(event, now_s)
+            elif type(event) is Broken:
+                self._break(event)
+            else:
+                self._other_event(event)
+        self._timers.last_read_s = now_s  # idleness begins with the reply
+        self._timers.partial_since_s = now_s if self._decoder.partial else None
 
-    def _tell_dropped(self, reason: str) -> None:
-        count, self._dropped = self._dropped, 0
-        log.warning("frames dropped peer=%s count=%d reason=%s", self.peer, count, reason)
+    def heard(self) -> None:
+        """Count a message of another wire as the peer's first. Loop thread."""
+        self._timers.greeted = True
+
+    def _break(self, broken: Broken) -> None:
+        log.warning("closing peer=%s: %s", self.peer, broken.error)
+        self._transport.close(str(broken.error))
 
     def _greet(self, request: Request) -> None:
         """Answer a hello at once: the call it came with may take an hour."""
@@ -292,7 +296,7 @@ class Session:
 
     def reply(self, call: ServerCall, frame: bytes) -> None:
         """Send the reply to a call that the caller took out of `in_flight`. Any thread."""
-        if _is_oneway(call.request):
+        if is_oneway(call.request.user_fields):
             return
         if call.entry.inline and self._shard.loop.on_loop():
             self._put(frame)
@@ -334,8 +338,18 @@ class Session:
 
     def _send(self, frame: bytes) -> None:
         """Send; a peer that cannot be told even errors any more is cut off. Any thread."""
-        if not self._transport.send(frame):
+        if not self._transport.send(frame) and not self._transport.closed:
             self._transport.close(_CROWDED)
+
+    def put(self, out: Out) -> None:
+        """Send bytes of another wire. Loop thread."""
+        if out.data:
+            self._put(out.data)
+        if out.close:
+            if self._inline_frames:
+                self._send(b"".join(self._inline_frames))
+                self._inline_frames.clear()
+            self._transport.finish("its protocol closes here")
 
     def check_reply(self, payload_bytes: int) -> None:
         """Refuse a reply that no peer would take. Any thread.
@@ -347,17 +361,6 @@ class Session:
         if payload_bytes > limit:
             text = f"reply of {payload_bytes} bytes, limit {limit}"
             raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
-
-    def on_end(self, key: object, hook: Callable[[], object]) -> bool:
-        """Run `hook` on the loop when the connection ends; an equal key replaces the last one.
-
-        Any thread. False, and no hook, when too many keys are kept or the end has come.
-        """
-        hooks = self._end_hooks
-        if hooks is None or (key not in hooks and len(hooks) >= _END_HOOKS_MAX):
-            return False
-        hooks[key] = hook
-        return self._end_hooks is not None or hooks.pop(key, None) is None
 
     def note_failure(self) -> None:
         """Count a call that failed. Any thread."""
@@ -380,8 +383,10 @@ class Session:
 
     def _tell(self, request: Request, errno: int, text: str) -> None:
         """Answer with an error, if an answer is wanted."""
-        fields = request.user_fields
-        if fields is None or ONEWAY_FIELD not in fields:
+        if isinstance(request, GuestRequest):
+            if self.guests is not None:
+                self.guests.write(request, RpcError.from_errno(errno, text))
+        elif not is_oneway(request.user_fields):
             self._send_error(request.correlation_id, errno, text)
 
     def refuse(self, event: Request | BadRequest, errno: int, text: str) -> None:
@@ -424,7 +429,7 @@ class Session:
                 call.cancel()
                 text = "deadline reached before the handler finished"
                 self._tell(call.request, Errno.TIMED_OUT, text)
-        if earliest_s < _NEVER_S:
+        if earliest_s < self._sweep_at_s:  # an answer may have let in a call with its own
             self._arm_sweep(earliest_s)
 
     def _check_timers(self) -> None:
@@ -457,7 +462,8 @@ class Session:
     def idle(self, but: ServerCall | None = None) -> bool:
         """Tell whether no call is in flight, or only `but`, and no reply waits."""
         calls = len(self.in_flight)
-        return calls <= (but in self.in_flight) and not self._transport.unsent_bytes
+        owing = self.guests is not None and self.guests.owing
+        return calls <= (but in self.in_flight) and not owing and not self._transport.unsent_bytes
 
     def close(self, reason: str) -> None:
         """Close the connection. Any thread."""
@@ -480,21 +486,11 @@ class Session:
                 loop.cancel(timer)
         self._transport.release()
         for call in list(self.in_flight):
-            if _is_oneway(call.request):
+            if is_oneway(call.request.user_fields):
                 continue  # its caller may leave: it waits for nothing
             if self.in_flight.pop(call, _GONE) is not _GONE:
                 self._shard.cancelled += 1
                 call.cancel()
-        if self._dropped:
-            self._tell_dropped("since the last warning")
+        self._dropped.tell_rest()
         self._shard.forget(self, reason)
-        hooks, self._end_hooks = self._end_hooks, None
-        for key in list(hooks or {}):
-            hook = hooks.pop(key, None) if hooks else None
-            if hook is not None:  # else its own thread has just taken it back
-                run_hook(hook)
-
-
-def _is_oneway(request: Request) -> bool:
-    fields = request.user_fields
-    return fields is not None and ONEWAY_FIELD in fields
+        self.end_hooks.run()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
 from libevrpc.loop.transport import Transport
-from libevrpc.server.session import Session, SessionLimits
+from libevrpc.server.limits import SessionLimits
+from libevrpc.server.session import Session
 from libevrpc.server.tally import Tally
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class Shard:
             call.session.turn_down(call, Errno.LIMIT, text)
 
     def _longest_sleep_s(self) -> float | None:
+        if self.batch:  # a call that was let in behind one the workers had no room for
+            return 0.0
         if self._held or self._pool.backlog:
             return LOOK_AGAIN_S
         return DRAIN_LOOK_S if self._drained is not None else None
