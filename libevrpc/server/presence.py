@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from libevrpc.clock import monotonic_s
 from libevrpc.core.endpoints import parse_endpoint
@@ -13,6 +13,7 @@ from libevrpc.core.targets import Target, parse_target
 from libevrpc.errors import ConfigError
 from libevrpc.registry.base import Announcement, LoadSample
 from libevrpc.registry.opening import open_registrar
+from libevrpc.server.internal import Offer
 from libevrpc.server.statistics import ServerStatistics
 from libevrpc.settings import ServerSettings
 
@@ -56,21 +57,34 @@ class Presence:
         self._registrar = open_registrar(target, settings)
         self._meter = LoadMeter(statistics, settings.workers)
 
-    def start(self, services: tuple[str, ...]) -> None:
-        """Announce `services`."""
-        self._registrar.start(self._announcement(services), self._meter.sample)
+    def start(self, offers: Mapping[str, Offer]) -> None:
+        """Announce what is offered, by the services' full names."""
+        self._registrar.start(self._announcement(offers), self._meter.sample)
 
-    def update(self, services: tuple[str, ...]) -> None:
-        """Announce other services."""
-        self._registrar.update(self._announcement(services))
+    def update(self, offers: Mapping[str, Offer]) -> None:
+        """Announce other offers."""
+        self._registrar.update(self._announcement(offers))
 
     def withdraw(self) -> None:
         """Say goodbye and end."""
         self._registrar.withdraw(_WITHDRAW_S)
         self._registrar.close()
 
-    def _announcement(self, services: tuple[str, ...]) -> Announcement:
-        return Announcement(self._address, services, self._settings.weight, self._settings.tags)
+    def _announcement(self, offers: Mapping[str, Offer]) -> Announcement:
+        return Announcement(
+            self._address,
+            tuple(sorted(offers)),
+            self._settings.weight,
+            self._settings.tags,
+            methods=tuple(sorted(_methods_of(offers))),
+        )
+
+
+def _methods_of(offers: Mapping[str, Offer]) -> Iterator[str]:
+    """Yield ``pkg.Service/Method`` of each method."""
+    for service, offer in offers.items():
+        names = offer[1] if isinstance(offer, tuple) else offer.methods_by_name
+        yield from (f"{service}/{name}" for name in names)
 
 
 def advertised_address(address: str, target: Target) -> str:

@@ -221,7 +221,7 @@ class RpcServer:
 
     def _announce(self) -> None:
         if self._presence is not None:
-            self._presence.update(tuple(sorted(self._offers)))
+            self._presence.update(self._offers)
 
     # -- life ---------------------------------------------------------------------------
 
@@ -273,7 +273,7 @@ class RpcServer:
         self._dispatcher = Dispatcher(sockets, shards, _connections_max(self.settings))
         self._dispatcher.start()
         if self._presence is not None:
-            self._presence.start(tuple(sorted(self._offers)))
+            self._presence.start(self._offers)
         log.info("listening on %s", " ".join(self._addresses))
 
     def after_fork(self) -> None:
