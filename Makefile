@@ -46,7 +46,7 @@ python:
 
 $(STAMP): setup.cfg pyproject.toml | python
 	@test -x $(BIN)/python || '$(PYTHON)' -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev,cli,crc,zk]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,cli,crc,http,zk]'
 	@touch $@
 
 demo: $(STAMP)
@@ -92,7 +92,7 @@ services:
 # A venv of its own: no file of the system's Python is touched.
 install: python
 	'$(PYTHON)' -m venv '$(PREFIX)/lib/libevrpc'
-	'$(PREFIX)/lib/libevrpc/bin/python' -m pip install --quiet --upgrade '.[cli,crc]'
+	'$(PREFIX)/lib/libevrpc/bin/python' -m pip install --quiet --upgrade '.[cli,crc,http]'
 	mkdir -p '$(PREFIX)/bin'
 	ln -sf ../lib/libevrpc/bin/libevrpc '$(PREFIX)/bin/libevrpc'
 

@@ -9,7 +9,7 @@ venv=.venv-$version
 echo "python $version: $python"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 if [ ! -e "$venv/.installed" ] || [ setup.cfg -nt "$venv/.installed" ]; then
-  "$venv/bin/python" -m pip install --quiet --editable '.[dev,cli,crc,zk]'
+  "$venv/bin/python" -m pip install --quiet --editable '.[dev,cli,crc,http,zk]'
   touch "$venv/.installed"
 fi
 exec "$venv/bin/python" -m pytest -q -m 'not live and not sim and not slow' "$@"
