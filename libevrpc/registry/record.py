@@ -16,7 +16,14 @@ from libevrpc.errors import ConfigError
 from libevrpc.registry.base import Announcement
 from libevrpc.registry.session import RegistryError
 
-__all__ = ["decode_list", "decode_record", "encode_list", "encode_record", "endpoint_of"]
+__all__ = [
+    "announcement_of",
+    "decode_list",
+    "decode_record",
+    "encode_list",
+    "encode_record",
+    "endpoint_of",
+]
 
 VERSION = 1
 RECORD_BYTES_MAX = 256 << 10
@@ -53,7 +60,7 @@ def decode_record(encoded: bytes) -> Announcement:
     """
     if len(encoded) > RECORD_BYTES_MAX:
         raise RegistryError(f"record of {len(encoded)} bytes, at most {RECORD_BYTES_MAX}")
-    return _announcement_of(_object_of(encoded))
+    return announcement_of(_object_of(encoded))
 
 
 def endpoint_of(announcement: Announcement) -> Endpoint:
@@ -98,7 +105,7 @@ def decode_list(encoded: bytes) -> tuple[Endpoint, ...]:
     if not isinstance(servers, list):
         raise RegistryError('record: "servers" is not a list')
     return tuple(
-        replace(endpoint_of(_announcement_of(each)), transport=_transport(each)) for each in servers
+        replace(endpoint_of(announcement_of(each)), transport=_transport(each)) for each in servers
     )
 
 
@@ -118,8 +125,12 @@ def _object_of(encoded: bytes) -> dict[str, Any]:
     return found
 
 
-def _announcement_of(found: Any) -> Announcement:
-    """Return what a record says of one server."""
+def announcement_of(found: Any) -> Announcement:
+    """Return what a record, as JSON gives it, says of one server.
+
+    Raises:
+        RegistryError: says what is wrong with it.
+    """
     if not isinstance(found, dict):
         raise RegistryError("record of a server is no JSON object")
     address = found.get("address")
