@@ -48,6 +48,7 @@ LOCK_BUDGET: dict[str, str] = {
     "libevrpc/channel/channel.py": "one dial at a time, whoever calls first",
     "libevrpc/channel/baton.py": "the reader baton, and a gate per follower",
     "libevrpc/channel/connection.py": "the step to a socket, and the end",
+    "libevrpc/channel/shortlived.py": "the gate of a waiting caller, and the end",
     "libevrpc/channel/dial.py": "bounds the names being resolved, which no thread of ours owns",
     "libevrpc/client/aside.py": "threads that inflate replies share one queue",
     "libevrpc/client/client.py": "routes are made by whichever caller comes first",

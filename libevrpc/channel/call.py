@@ -10,7 +10,7 @@ from enum import Enum
 from libevrpc.core.prpc import Reply
 from libevrpc.errors import Errno
 
-__all__ = ["CallFailure", "CallStage", "ClientCall", "refusal"]
+__all__ = ["CallFailure", "CallStage", "ClientCall", "OnewayCall", "refusal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,12 @@ class ClientCall:
         self.gate: threading.Lock | None = None
         self.promoted = False
         self.stage = CallStage.BUSY
+
+
+class OnewayCall(ClientCall):
+    """A request that nobody waits for: `done`, without a reply, as soon as it is sent."""
+
+    __slots__ = ()
 
 
 def refusal(peer: str, down: CallFailure | None, *, going_away: bool, broken: bool) -> CallFailure:

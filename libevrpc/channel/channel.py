@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable
 
 from libevrpc.channel.call import CallFailure
 from libevrpc.channel.connection import Connection, ConnectionOptions
-from libevrpc.channel.dial import DialTimes, dial_in_background
+from libevrpc.channel.dial import DialTimes
+from libevrpc.channel.wire import ClientConnection, ClientWire
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
@@ -25,6 +25,7 @@ class Channel:
         options: limits of each connection.
         times: limits of each dial.
         on_down: told, on any thread, whenever a connection takes no more calls.
+        wire: makes the connections; PRPC's if left out.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Channel:
         "_on_down",
         "_options",
         "_times",
+        "_wire",
         "endpoint",
     )
 
@@ -46,18 +48,20 @@ class Channel:
         options: ConnectionOptions,
         times: DialTimes,
         on_down: Callable[[], object] | None = None,
+        wire: ClientWire = Connection.of,
     ) -> None:
         self.endpoint = endpoint
+        self._wire = wire
         self._on_down = on_down
         self._loop = loop
         self._options = options
         self._times = times
-        self._connection: Connection | None = None
-        self._left: dict[Connection, None] = {}
+        self._connection: ClientConnection | None = None
+        self._left: dict[ClientConnection, None] = {}
         self._closed = False
         self._dialling_lock = threading.Lock()
 
-    def connection(self) -> Connection:
+    def connection(self) -> ClientConnection:
         """Return the connection to call on: the live one, or a new one that is being dialled."""
         connection = self._connection
         if connection is not None and connection.down is None and not connection.going_away:
@@ -66,13 +70,13 @@ class Channel:
             connection = self._connection
             if connection is not None and connection.down is None and not connection.going_away:
                 return connection
-            connection = Connection(self.endpoint.address, self._loop, self._options, self._forget)
+            connection = self._wire(self.endpoint, self._loop, self._options, self._forget)
             if not self._closed:
                 self._connection = connection
         if self._closed:  # by another thread, while a call was on its way here
             connection.connect_failed(CallFailure(Errno.CLOSED, "client is closed", sent=False))
         else:
-            self._dial(connection)
+            connection.dial(self.endpoint, self._times)
         return connection
 
     def settle(self, timeout_s: float) -> None:
@@ -105,16 +109,7 @@ class Channel:
         """True when there is no connection, not even one that ends with its last call."""
         return self._connection is None and not self._left
 
-    def _dial(self, connection: Connection) -> None:
-        def done(outcome: socket.socket | CallFailure) -> None:
-            if isinstance(outcome, CallFailure):
-                connection.connect_failed(outcome)
-            else:
-                connection.connected(outcome)
-
-        dial_in_background(self.endpoint, self._times, done)
-
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: ClientConnection) -> None:
         """Drop a connection that takes no more calls, unless another has replaced it."""
         with self._dialling_lock:
             if self._connection is connection:
@@ -128,7 +123,7 @@ class Channel:
         if self._on_down is not None:
             self._on_down()
 
-    def _leave(self, connection: Connection) -> None:
+    def _leave(self, connection: ClientConnection) -> None:
         """Keep a connection that takes no more calls until its last one is done."""
         self._left[connection] = None
         if connection.down is not None:  # it ended meanwhile, on another thread

@@ -12,12 +12,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from libevrpc.channel.baton import ReaderBaton
-from libevrpc.channel.call import CallFailure, ClientCall, refusal
+from libevrpc.channel.call import CallFailure, ClientCall, OnewayCall, refusal
+from libevrpc.channel.dial import DialTimes, dial_in_background
 from libevrpc.channel.options import ConnectionOptions
-from libevrpc.channel.private import cancel_frame, ping_frame, token_frame
+from libevrpc.channel.private import cancel_frame, ping_frame, probe_frame, token_frame
 from libevrpc.channel.upkeep import FutureDeadlines, Upkeep
+from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.hello import GOAWAY_FIELD, PING_ID, read_hello
 from libevrpc.core.prpc import Broken, PrpcDecoder, Reply
 from libevrpc.errors import Errno
@@ -60,7 +63,7 @@ class Connection(ReaderBaton):
         self._ids = itertools.count(1)
         self._last_id = 0
         self._looked_id = 0
-        self._waiting: list[tuple[ClientCall | None, bytes]] = []
+        self._waiting: list[tuple[ClientCall | None, Any]] = []
         self._decoder = PrpcDecoder("client", options.limits)
         self._state_lock = threading.Lock()
         self._looped = False
@@ -68,6 +71,17 @@ class Connection(ReaderBaton):
         self._upkeep = Upkeep(loop, park=self._park, ping=self._ping, dead=self._found_dead)
         self._shut = False
         self._opened = threading.Event()
+
+    @classmethod
+    def of(
+        cls,
+        endpoint: Endpoint,
+        loop: EventLoop,
+        options: ConnectionOptions,
+        on_down: Callable[[Connection], object],
+    ) -> Connection:
+        """Return the connection of a channel; see `ClientWire`."""
+        return cls(endpoint.address, loop, options, on_down)
 
     # -- any thread ---------------------------------------------------------------------
 
@@ -102,6 +116,29 @@ class Connection(ReaderBaton):
             self._interrupted(call)
             raise
 
+    def start_oneway(self, call: ClientCall, frame: Any) -> None:
+        """Send `frame` once there is a socket; see `ClientConnection`. Any thread.
+
+        Until then it is a call like any other: it fails with the dial, or at its deadline.
+        """
+        self._futures[call.correlation_id] = self._pending[call.correlation_id] = call
+        with self._state_lock:
+            waits = self._transport is None and self.down is None
+            waits = waits and len(self._waiting) < self._options.calls_max
+            if waits:
+                self._waiting.append((call, frame))
+        if waits:
+            self._deadlines.watch(call)
+        elif self._pending.pop(call.correlation_id, None) is not None:
+            call.failure = self.send_oneway(frame)
+            if call.failure is not None:
+                self._unsaid()
+            self._finish(call)
+
+    def probe(self, call: ClientCall) -> None:
+        """Send a heartbeat as a call; see `ClientConnection`. Any thread."""
+        self.start(call, probe_frame(call.correlation_id))
+
     def send_oneway(self, frame: bytes) -> CallFailure | None:
         """Send `frame`, whose reply nobody waits for; returns why it could not be. Any thread."""
         if self._send(None, frame):
@@ -121,7 +158,7 @@ class Connection(ReaderBaton):
 
     def settle(self, timeout_s: float) -> None:
         """Wait for the dial if one-way requests are to be sent then. No loop thread."""
-        if any(call is None for call, _ in list(self._waiting)):
+        if any(call is None or type(call) is OnewayCall for call, _ in list(self._waiting)):
             self._opened.wait(max(0.0, timeout_s))
 
     def close(self, text: str) -> None:
@@ -132,6 +169,17 @@ class Connection(ReaderBaton):
         """Take no further calls, end with the last one in flight. Any thread."""
         self.going_away = True
         self._end_if_left()
+
+    def dial(self, endpoint: Endpoint, times: DialTimes) -> None:
+        """Begin to connect; see `ClientConnection`. Any thread, once."""
+
+        def done(outcome: socket.socket | CallFailure) -> None:
+            if isinstance(outcome, CallFailure):
+                self.connect_failed(outcome)
+            else:
+                self.connected(outcome)
+
+        dial_in_background(endpoint, times, done)
 
     # -- called by the connecting thread ------------------------------------------------
 
@@ -313,11 +361,14 @@ class Connection(ReaderBaton):
         self._last_read_s = time.monotonic()
         with self._state_lock:
             self._transport = transport
-            refused = self._send_waiting(transport)
+            refused, sent = self._send_waiting(transport)
         self._opened.set()
         for call in refused:
             if self._pending.pop(call.correlation_id, None) is not None:
                 call.failure = self._refusal()
+                self._finish(call)
+        for call in sent:
+            if self._pending.pop(call.correlation_id, None) is not None:
                 self._finish(call)
         if self.down is not None:
             transport.close("closed while connecting")
@@ -325,10 +376,13 @@ class Connection(ReaderBaton):
             self._upkeep.look_soon()
         self._pass_baton()
 
-    def _send_waiting(self, transport: Transport) -> list[ClientCall]:
-        """Send what was called while there was no socket; returns what did not fit."""
+    def _send_waiting(self, transport: Transport) -> tuple[list[ClientCall], list[ClientCall]]:
+        """Send what was called while there was no socket; returns what did not fit, and the
+        one-way calls that did.
+        """
         waiting, self._waiting = self._waiting, []
         refused: list[ClientCall] = []
+        sent: list[ClientCall] = []
         transport.cork()
         if self._options.token:
             transport.send(token_frame(self._options.token))
@@ -339,8 +393,10 @@ class Connection(ReaderBaton):
                 self._unsaid()
             elif not transport.send(frame):
                 refused.append(call)
+            elif type(call) is OnewayCall:
+                sent.append(call)
         transport.uncork()
-        return refused
+        return refused, sent
 
     def on_bytes(self, data: bytes) -> None:
         """Deliver replies; what callbacks send meanwhile leaves in one piece. Loop thread."""

@@ -20,7 +20,14 @@ from libevrpc.core.endpoints import Endpoint
 from libevrpc.errors import Errno
 from libevrpc.loop.transport import tune_socket
 
-__all__ = ["DialTimes", "dial", "dial_in_background"]
+__all__ = [
+    "Address",
+    "DialTimes",
+    "cannot_connect",
+    "dial",
+    "dial_in_background",
+    "numeric_address",
+]
 
 _ADDRESSES_MAX = 16
 """Addresses tried for one name."""
@@ -38,7 +45,8 @@ def _in_child() -> None:
 
 os.register_at_fork(after_in_child=_in_child)
 
-_Address = tuple[socket.AddressFamily, Any]
+Address = tuple[socket.AddressFamily, Any]
+"""What a socket connects to: its family, and the address as that family writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +78,21 @@ def dial(endpoint: Endpoint, times: DialTimes) -> socket.socket | CallFailure:
             return _connect(family, address, share_s)
         except OSError as exc:
             last = exc
-    number = last.errno or errno.ETIMEDOUT
+    return cannot_connect(endpoint, last.errno or errno.ETIMEDOUT)
+
+
+def cannot_connect(endpoint: Endpoint, number: int) -> CallFailure:
+    """Return the failure of a dial that ended with the system's errno `number`. Any thread."""
     text = f"{endpoint.address}: cannot connect: {os.strerror(number)}"
     return CallFailure(number, text, sent=False)
+
+
+def numeric_address(endpoint: Endpoint) -> Address | None:
+    """Return the one address of an endpoint that has no name; None: it has. Any thread."""
+    if endpoint.path:
+        return socket.AF_UNIX, endpoint.path
+    found = _lookup(endpoint, socket.AI_NUMERICHOST)
+    return found[0] if found else None
 
 
 def dial_in_background(
@@ -110,14 +130,14 @@ def _connect(family: socket.AddressFamily, address: Any, timeout_s: float) -> so
     return sock
 
 
-def _addresses(endpoint: Endpoint, timeout_s: float) -> Sequence[_Address]:
+def _addresses(endpoint: Endpoint, timeout_s: float) -> Sequence[Address]:
     if endpoint.path:
         return [(socket.AF_UNIX, endpoint.path)]
     numeric = _lookup(endpoint, socket.AI_NUMERICHOST)
     return numeric or _resolve(endpoint, timeout_s)
 
 
-def _lookup(endpoint: Endpoint, flags: int) -> list[_Address]:
+def _lookup(endpoint: Endpoint, flags: int) -> list[Address]:
     try:
         found = socket.getaddrinfo(
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=flags
@@ -129,12 +149,12 @@ def _lookup(endpoint: Endpoint, flags: int) -> list[_Address]:
     return [(family, address) for family, _, _, _, address in found[:_ADDRESSES_MAX]]
 
 
-def _resolve(endpoint: Endpoint, timeout_s: float) -> Sequence[_Address]:
+def _resolve(endpoint: Endpoint, timeout_s: float) -> Sequence[Address]:
     """Ask the system's resolver, which knows no time-out, on a thread that may outlive us."""
     resolving = _resolving
     if not resolving.acquire(blocking=False):
         raise OSError(errno.EAGAIN, f"{_RESOLVERS_MAX} names are being resolved already")
-    found: list[list[_Address] | OSError] = []
+    found: list[list[Address] | OSError] = []
     ready = threading.Event()
 
     def work() -> None:

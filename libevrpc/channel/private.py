@@ -5,7 +5,7 @@ from __future__ import annotations
 from libevrpc.core.hello import INTERNAL_SERVICE, PING_ID
 from libevrpc.core.prpc_encode import RequestEncoder, encode_signed
 
-__all__ = ["cancel_frame", "ping_frame", "token_frame"]
+__all__ = ["cancel_frame", "ping_frame", "probe_frame", "token_frame"]
 
 _PING = RequestEncoder(INTERNAL_SERVICE, "Ping")
 _CANCEL = RequestEncoder(INTERNAL_SERVICE, "Cancel")
@@ -15,6 +15,11 @@ _TIMEOUT_MS = 1000
 def ping_frame() -> bytes:
     """Return a heartbeat; its answer has an id that no call has. Any thread."""
     return _PING.encode(PING_ID, b"", timeout_ms=_TIMEOUT_MS)
+
+
+def probe_frame(call_id: int) -> bytes:
+    """Return a heartbeat whose answer is that of a call. Any thread."""
+    return _PING.encode(call_id, b"", timeout_ms=_TIMEOUT_MS)
 
 
 def token_frame(token: bytes) -> bytes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from libevrpc.channel.call import CallFailure, ClientCall
 from libevrpc.channel.channel import Channel
-from libevrpc.channel.connection import Connection
+from libevrpc.channel.wire import ClientConnection
 from libevrpc.client.arguments import (
     TIMEOUT_S_MAX,
     check_controller,
@@ -23,7 +24,7 @@ from libevrpc.client.method import MethodSpec
 from libevrpc.client.router import Router
 from libevrpc.core.compress import compress, decompress
 from libevrpc.core.endpoints import Endpoint
-from libevrpc.core.hello import HELLO_FIELD, ONEWAY_FIELD
+from libevrpc.core.hello import HELLO_FIELD
 from libevrpc.core.prpc import META_ROOM_BYTES, Reply
 from libevrpc.core.retry import GiveUp, Retry
 from libevrpc.errors import Errno, RpcError, StatusCode
@@ -188,29 +189,6 @@ class Invocation:
                 raise outcome
             self._rest(outcome)
 
-    def send_oneway(self) -> None:
-        """Send once and forget.
-
-        Raises:
-            RpcError: it could not be sent, after retries.
-        """
-        while True:
-            channel = self._next_channel()
-            if channel is None:
-                self._await(self._router.known)
-                continue
-            connection = channel.connection()
-            frame = self._frame(connection, connection.next_id(), {ONEWAY_FIELD: "1"})
-            failure = connection.send_oneway(frame)
-            assert self._endpoint is not None
-            if failure is None:
-                self._router.succeeded(self._endpoint, self._try_s, 0.0)
-                return
-            outcome = self._after_failure(failure, self._try_s)
-            if isinstance(outcome, RpcError):
-                raise outcome
-            self._rest(outcome)
-
     def _rest(self, step: Retry | Hold) -> None:
         """Block for as long as the next try has to wait."""
         if isinstance(step, Hold):
@@ -244,8 +222,8 @@ class Invocation:
         return channel
 
     def _frame(
-        self, connection: Connection, call_id: int, fields: dict[str, str] | None = None
-    ) -> bytes:
+        self, connection: ClientConnection, call_id: int, fields: dict[str, str] | None = None
+    ) -> Any:
         spec = self._spec
         timeout_ms = int(self._timeout_s * 1000.0) or 1
         if self._retries or self._waited:
@@ -258,6 +236,8 @@ class Invocation:
             fields = {**(fields or {}), HELLO_FIELD: shape.hello_field}
         elif fields is None and controller is None and shape.usual and not spec.content_type:
             return spec.encoder.encode_usual(call_id, self._payload, timeout_ms)
+        if spec.foreign is not None:
+            return self._foreign_frame(spec.foreign, call_id)
         attachment, compress_type, log_id = b"", shape.compress_type, 0
         if controller is not None:
             attachment, log_id = controller.attachment, controller.log_id
@@ -279,13 +259,24 @@ class Invocation:
             if len(frame) > shape.frame_bytes_max:
                 text = f"request of {len(frame)} bytes, limit {shape.frame_bytes_max}"
                 raise RpcError.from_errno(Errno.BAD_REQUEST, text)
-        except RpcError as exc:  # our own fault: the server must not look busy, nor bad
-            assert self._endpoint is not None
-            self._router.succeeded(self._endpoint, self._try_s, 0.0)
-            raise self._fail(exc) from None
+        except RpcError as exc:
+            raise self._unsendable(exc) from None
         if greets:
             connection.greet = False
         return frame
+
+    def _foreign_frame(self, make: Callable[[int, Any], Any], call_id: int) -> Any:
+        """Return the request as another wire than PRPC has it."""
+        try:
+            return make(call_id, self._payload)
+        except RpcError as exc:
+            raise self._unsendable(exc) from None
+
+    def _unsendable(self, error: RpcError) -> RpcError:
+        """End a try that is our own fault: the server must not look busy, nor bad."""
+        assert self._endpoint is not None
+        self._router.succeeded(self._endpoint, self._try_s, 0.0)
+        return self._fail(error)
 
     def _judge(self, call: ClientCall) -> Outcome:
         """Say what a finished try means."""

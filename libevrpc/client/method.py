@@ -28,6 +28,9 @@ class MethodSpec:
         content_type: of request and reply.
         idempotent: executing twice does no harm.
         parse: reply bytes to the response; raises RpcError 2002.
+        lookup: what the registry is asked for.
+        foreign: makes the frame of a wire other than PRPC, from the call's number and its
+            payload; raises RpcError.
     """
 
     service: str
@@ -35,7 +38,9 @@ class MethodSpec:
     encoder: RequestEncoder
     content_type: int
     idempotent: bool
-    parse: Callable[[bytes], Any]
+    parse: Callable[[Any], Any]
+    lookup: str
+    foreign: Callable[[int, Any], Any] | None = None
 
     @property
     def label(self) -> str:
@@ -89,6 +94,7 @@ def protobuf_method(descriptor: MethodDescriptor) -> MethodSpec:
         ContentType.PROTOBUF,
         level != MethodOptions.IDEMPOTENCY_UNKNOWN,
         parse,
+        service,
     )
 
 
@@ -103,4 +109,5 @@ def object_method(name: str, content_type: int) -> MethodSpec:
     def parse(body: bytes) -> Any:
         return decode_value(body, content_type)
 
-    return MethodSpec(service, method, RequestEncoder(service, method), content_type, False, parse)
+    encoder = RequestEncoder(service, method)
+    return MethodSpec(service, method, encoder, content_type, False, parse, service)

@@ -12,8 +12,6 @@ from libevrpc.channel.channel import Channel
 from libevrpc.clock import monotonic_s
 from libevrpc.core.balancers import Balancer
 from libevrpc.core.endpoints import Endpoint, EndpointSet
-from libevrpc.core.hello import INTERNAL_SERVICE
-from libevrpc.core.prpc_encode import RequestEncoder
 from libevrpc.core.retry import GiveUp, Retry, RetryBudget, RetryPolicy
 from libevrpc.errors import Errno, RpcError, StatusCode
 from libevrpc.loop.eventloop import EventLoop
@@ -22,9 +20,10 @@ __all__ = ["Router"]
 
 log = logging.getLogger(__name__)
 
+_LOST_EVERY_S = 1.0
+"""How often lost one-way calls are told of."""
 _PROBE_S = 1.0
 """How long a probe may take to be answered."""
-_PROBE = RequestEncoder(INTERNAL_SERVICE, "Ping")
 _AT_FAULT = (
     StatusCode.UNAVAILABLE,
     StatusCode.DEADLINE_EXCEEDED,
@@ -60,6 +59,8 @@ class Router:
         "_leaving",
         "_lock",
         "_loop",
+        "_lost",
+        "_lost_told_s",
         "_open_channel",
         "_policy",
         "_probe_at_s",
@@ -111,6 +112,8 @@ class Router:
         self._endpoints: tuple[Endpoint, ...] = ()
         self._sole: tuple[Endpoint, Channel] | None = None
         self._probe_at_s = _NEVER_S
+        self._lost = 0
+        self._lost_told_s = -_NEVER_S
         self._waiters: dict[Callable[[], object], threading.Event] = {}
 
     def update(self, endpoints: EndpointSet) -> None:
@@ -253,6 +256,20 @@ class Router:
                 deadline_s=deadline_s,
             )
 
+    def lose(self) -> int:
+        """Count a one-way call that could not be sent; returns how many to tell of now, or 0.
+
+        They are told of once in `_LOST_EVERY_S`, however many there are.
+        """
+        with self._lock:
+            self._lost += 1
+            now_s = monotonic_s()
+            if now_s - self._lost_told_s < _LOST_EVERY_S:
+                return 0
+            self._lost_told_s = now_s
+            lost, self._lost = self._lost, 0
+            return lost
+
     def settle(self, until_s: float) -> None:
         """Wait for dials whose one-way requests are still to be sent. No loop thread."""
         with self._lock:
@@ -314,8 +331,7 @@ class Router:
         call = ClientCall(
             connection.next_id(), now_s + _PROBE_S, lambda done: self._probed(endpoint, done)
         )
-        frame = _PROBE.encode(call.correlation_id, b"", timeout_ms=int(_PROBE_S * 1000))
-        connection.start(call, frame)
+        connection.probe(call)
 
     def _probed(self, endpoint: Endpoint, call: ClientCall) -> None:
         alive = call.failure is None

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from time import monotonic
 
 from libevrpc.channel.call import ClientCall
-from libevrpc.channel.connection import Connection
+from libevrpc.channel.channel import Channel
+from libevrpc.channel.wire import ClientConnection
 from libevrpc.client.aside import run_aside
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
@@ -30,7 +31,7 @@ _INFLATED_HERE_BYTES = 4096
 class FutureInvocation(Invocation, CallFuture):
     """A call that the background loop drives, and at once the future its caller holds."""
 
-    _connection: Connection | None = None
+    _connection: ClientConnection | None = None
     _call: ClientCall | None = None
     _given_up = False
     _resting = False
@@ -75,6 +76,9 @@ class FutureInvocation(Invocation, CallFuture):
         if channel is None:
             self._wait_for(self._router.known)
             return
+        self._begin_try(channel)
+
+    def _begin_try(self, channel: Channel) -> None:
         self._connection = connection = channel.connection()
         self._call = call = ClientCall(connection.next_id(), self._deadline_s, self._on_done)
         try:

@@ -11,6 +11,7 @@ from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
 from libevrpc.client.invocation import Invocation
 from libevrpc.client.method import protobuf_method
+from libevrpc.client.oneway import OnewayInvocation
 from libevrpc.client.started import FutureInvocation
 from libevrpc.core.protobufs import message_class
 from libevrpc.errors import UsageError
@@ -110,7 +111,7 @@ class StubMethod:
         """
         client = self._client
         router, shape = client.route(self.spec.service, waits=True)
-        Invocation(
+        OnewayInvocation(
             self.spec,
             self._body(request),
             router,
@@ -119,7 +120,7 @@ class StubMethod:
             controller,
             key,
             None,
-        ).send_oneway()
+        ).send()
 
     def _body(self, request: Any) -> bytes:
         if request.__class__ is not self._request_class:

@@ -1,0 +1,366 @@
+"""One connection for each call: connect, send, read to the end of the stream.
+
+mprpc works so: its reply has no length, and ends where the server hangs up. All of it happens on
+the background loop; a caller that waits sleeps at its gate.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from libevrpc.channel.call import CallFailure, ClientCall, OnewayCall, refusal
+from libevrpc.channel.connector import Connector, Outcome
+from libevrpc.channel.dial import DialTimes
+from libevrpc.channel.options import ConnectionOptions
+from libevrpc.core.endpoints import Endpoint
+from libevrpc.core.prpc import Reply
+from libevrpc.core.timers import Timer
+from libevrpc.errors import Errno
+from libevrpc.loop.eventloop import EventLoop
+from libevrpc.loop.transport import Transport
+
+__all__ = ["ShortConnections"]
+
+
+class ShortConnections:
+    """The short connections to one server; see `ClientConnection`.
+
+    At most `calls_max` are open at once, those of one-way calls that wait for the server to hang
+    up included; one more fails with 2004.
+    """
+
+    greet = False
+    open = False
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        loop: EventLoop,
+        options: ConnectionOptions,
+        on_down: Callable[[ShortConnections], object],
+    ) -> None:
+        self.peer = endpoint.address
+        self.down: CallFailure | None = None
+        self.going_away = False
+        self.options = options
+        self.loop = loop
+        self._on_down = on_down
+        self._ids = itertools.count(1)
+        self._pending: dict[int, _Exchange] = {}
+        self._exchanges: dict[_Exchange, None] = {}
+        self._state_lock = threading.Lock()
+        self._oneway_left = threading.Condition(self._state_lock)
+        self._connector: Connector | None = None
+
+    # -- any thread ---------------------------------------------------------------------
+
+    def next_id(self) -> int:
+        """See `ClientConnection`."""
+        return next(self._ids)
+
+    def dial(self, endpoint: Endpoint, times: DialTimes) -> None:
+        """Take note of where calls connect to. Once, before any call."""
+        self._connector = Connector(endpoint, times, self.loop)
+
+    def connect_failed(self, failure: CallFailure) -> None:
+        """See `ClientConnection`."""
+        self._end(failure)
+
+    def run(self, call: ClientCall, frame: bytes) -> None:
+        """Call and wait until `call` is done; its deadline is kept."""
+        call.gate = gate = threading.Lock()
+        gate.acquire()
+        exchange = self._enter(call, frame)
+        if exchange is None:
+            return
+        try:
+            if not gate.acquire(timeout=max(0.0, call.deadline_s - time.monotonic())):
+                if self.take(call):
+                    call.failure = self._too_late()
+                    call.done = True
+                    self._abandon(exchange)
+                else:
+                    gate.acquire()  # whoever took it is about to open the gate
+        except BaseException:  # Ctrl-C, or whatever else a signal handler raises
+            if self.take(call):
+                self._abandon(exchange)
+            raise
+
+    @property
+    def in_flight(self) -> int:
+        """Number of connections. Any thread."""
+        return len(self._exchanges)
+
+    def start(self, call: ClientCall, frame: bytes) -> None:
+        """Call; `call.on_done` is told on the loop thread."""
+        if self._enter(call, frame) is None:
+            self._tell_soon(call)
+
+    def start_oneway(self, call: ClientCall, frame: bytes) -> None:
+        """See `ClientConnection`. The connection stays until the server has hung up."""
+        self.start(call, frame)
+
+    def send_oneway(self, frame: bytes) -> CallFailure | None:
+        """See `ClientConnection`: nothing is ever sent without a dial."""
+        return self._refusal()
+
+    def probe(self, call: ClientCall) -> None:
+        """See whether the server accepts a connection: the wire has no other harmless question."""
+        self.start(call, b"")
+
+    def cancel(self, call: ClientCall) -> bool:
+        """Give `call` up and hang up, which is how the server learns; False: it is done."""
+        exchange = self._pending.get(call.correlation_id)
+        if exchange is None or not self.take(call):
+            return False
+        call.failure = CallFailure(Errno.CANCELLED, "cancelled by the caller", sent=True)
+        self._abandon(exchange)
+        self.finish(call)
+        return True
+
+    def settle(self, timeout_s: float) -> None:
+        """Wait until the servers of all one-way requests have hung up. No loop thread.
+
+        Ours takes a caller that hangs up first for one that wants its call no more.
+        """
+        with self._oneway_left:
+            self._oneway_left.wait_for(self._told_all, max(0.0, timeout_s))
+
+    def close(self, text: str) -> None:
+        """End; calls in flight fail. Any number of times."""
+        self._end(CallFailure(Errno.CLOSED, text, sent=True))
+
+    def retire(self) -> None:
+        """Take no further calls, end with the last one in flight."""
+        self.going_away = True
+        self._end_if_left()
+
+    def take(self, call: ClientCall) -> bool:
+        """Take `call` out: who gets it may end it. False: somebody else did."""
+        return self._pending.pop(call.correlation_id, None) is not None
+
+    def finish(self, call: ClientCall) -> None:
+        """Tell whoever waits for `call`, which is ours alone now."""
+        call.done = True
+        if call.on_done is not None:
+            if self.loop.on_loop():
+                call.on_done(call)
+            else:
+                self._tell_soon(call)
+        elif call.gate is not None:
+            call.gate.release()
+
+    # -- loop thread --------------------------------------------------------------------
+
+    def connect(self, on_done: Callable[[Outcome], object]) -> None:
+        """Open a socket for one call."""
+        assert self._connector is not None
+        self._connector.connect(on_done)
+
+    def pending(self, exchange: _Exchange) -> bool:
+        """Tell whether somebody still waits for what `exchange` carries."""
+        return exchange.call.correlation_id in self._pending
+
+    def expire(self, exchange: _Exchange) -> None:
+        """Fail a call whose deadline has come."""
+        if self.take(exchange.call):
+            exchange.call.failure = self._too_late()
+            self.finish(exchange.call)
+
+    def left(self, exchange: _Exchange) -> None:
+        """Forget an exchange whose socket is closed, or that never had one."""
+        self._exchanges.pop(exchange, None)
+        if type(exchange.call) is OnewayCall:
+            with self._oneway_left:
+                self._oneway_left.notify_all()
+        self._end_if_left()
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _enter(self, call: ClientCall, frame: bytes) -> _Exchange | None:
+        """Register and begin; None: the call failed, and says why."""
+        exchange = _Exchange(self, call, frame)
+        if len(self._exchanges) >= self.options.calls_max:
+            text = f"{self.options.calls_max} calls are in flight to {self.peer} already"
+            call.failure = CallFailure(Errno.LIMIT, text, sent=False)
+            call.done = True
+            return None
+        # registered first and looked then, as in `Connection._launch`: one of two sees the other
+        self._exchanges[exchange] = None
+        self._pending[call.correlation_id] = exchange
+        if self.down is None and not self.going_away and self.loop.post(exchange.begin):
+            return exchange
+        self._exchanges.pop(exchange, None)
+        if not self.take(call):
+            return exchange  # it went down meanwhile, and whoever noticed fails the call
+        call.failure = self._refusal()
+        call.done = True
+        self._end_if_left()
+        return None
+
+    def _told_all(self) -> bool:
+        return not any(type(each.call) is OnewayCall for each in list(self._exchanges))
+
+    def _refusal(self) -> CallFailure:
+        return refusal(self.peer, self.down, going_away=self.going_away, broken=False)
+
+    def _too_late(self) -> CallFailure:
+        text = f"deadline reached, no reply from {self.peer}"
+        return CallFailure(Errno.TIMED_OUT, text, sent=True)
+
+    def _abandon(self, exchange: _Exchange) -> None:
+        self.loop.post(exchange.end)
+
+    def _tell_soon(self, call: ClientCall) -> None:
+        on_done = call.on_done
+        assert on_done is not None
+        if not self.loop.post(lambda: on_done(call)):
+            on_done(call)  # the loop has ended: nobody else is left to tell it
+
+    def _end_if_left(self) -> None:
+        if self.going_away and not self._exchanges:
+            text = f"{self.peer} is not used any more"
+            self._end(CallFailure(Errno.STOPPING, text, sent=False))
+
+    def _end(self, failure: CallFailure) -> None:
+        with self._state_lock:
+            if self.down is not None:
+                return
+            self.down = failure
+        for exchange in list(self._pending.values()):
+            if self.take(exchange.call):
+                sent = failure.sent and exchange.transport is not None
+                exchange.call.failure = CallFailure(failure.errno, failure.text, sent)
+                self.finish(exchange.call)
+        self.loop.post(self._close_all)
+        self._on_down(self)
+
+    def _close_all(self) -> None:
+        if self._connector is not None:
+            self._connector.close()
+        for exchange in list(self._exchanges):
+            exchange.end()
+
+
+class _Exchange:
+    """One call and its connection. Loop thread only, but for what it is made of."""
+
+    __slots__ = ("_chunks", "_frame", "_line", "_received", "_timer", "call", "transport")
+
+    def __init__(self, line: ShortConnections, call: ClientCall, frame: bytes) -> None:
+        self.call = call
+        self.transport: Transport | None = None
+        self._line = line
+        self._frame = frame
+        self._chunks: list[bytes] = []
+        self._received = 0
+        self._timer: Timer | None = None
+
+    def begin(self) -> None:
+        """Connect, unless the call is over already."""
+        line = self._line
+        if not line.pending(self):
+            line.left(self)
+            return
+        self._timer = line.loop.call_at(self.call.deadline_s, self._too_late)
+        line.connect(self._connected)
+
+    def end(self) -> None:
+        """Hang up, if that has not happened."""
+        if self._timer is not None:
+            self._line.loop.cancel(self._timer)
+        if self.transport is not None:
+            self.transport.close("no longer needed")
+        else:
+            self._line.left(self)
+
+    def on_bytes(self, data: bytes) -> None:
+        """Keep what is a part of the reply. See `TransportOwner`."""
+        if not self._line.pending(self):  # of a one-way call: nobody wants it
+            return
+        self._received += len(data)
+        longest = self._line.options.limits.body_bytes_max
+        if self._received > longest:
+            text = f"{self._line.peer}: reply of over {longest} bytes, limit {longest}"
+            self._fail(CallFailure(Errno.BAD_RESPONSE, text, sent=True))
+            return
+        self._chunks.append(data)
+
+    def on_eof(self) -> None:
+        """Take what came for the reply: here it ends. See `TransportOwner`."""
+        transport = self.transport
+        assert transport is not None
+        if transport.closed:
+            return  # it broke: `on_shut` says how
+        line = self._line
+        if transport.unsent_bytes:
+            text = f"{line.peer} closed the connection before it had the whole request"
+            self._fail(CallFailure(Errno.EOF, text, sent=True))
+        elif line.take(self.call):
+            payload = b"".join(self._chunks)
+            self.call.reply = Reply(self.call.correlation_id, 0, "", payload)
+            line.finish(self.call)
+        self.end()
+
+    def on_shut(self, reason: str) -> None:
+        """Give the socket back. See `TransportOwner`."""
+        transport = self.transport
+        assert transport is not None
+        sent = transport.bytes_out > 0
+        failure = CallFailure(Errno.FAILED_SOCKET, f"{self._line.peer}: {reason}", sent)
+        self._fail(failure, end=False)
+        transport.release()
+        if self._timer is not None:
+            self._line.loop.cancel(self._timer)
+        self._line.left(self)
+
+    def _connected(self, outcome: Outcome) -> None:
+        line = self._line
+        if isinstance(outcome, CallFailure):
+            self._fail(outcome)
+            return
+        if not line.pending(self):
+            outcome.close()
+            self.end()
+            return
+        self._open(outcome)
+        if self._frame and type(self.call) is not OnewayCall:
+            return
+        if line.take(self.call):  # a probe, or one-way: that is all
+            if self._frame:
+                line.finish(self.call)
+                return
+            self.call.reply = Reply(self.call.correlation_id, 0, "", b"")
+            line.finish(self.call)
+        self.end()
+
+    def _open(self, sock: socket.socket) -> None:
+        line = self._line
+        options = line.options
+        self.transport = transport = Transport(
+            sock,
+            line.loop,
+            peer=line.peer,
+            unsent_bytes_max=options.unsent_bytes_max,
+            unsent_pause_bytes=options.unsent_bytes_max,
+        )
+        transport.start(self)
+        if self._frame:
+            transport.send(self._frame)  # where that fails, `on_shut` is told
+
+    def _fail(self, failure: CallFailure, *, end: bool = True) -> None:
+        if self._line.take(self.call):
+            self.call.failure = failure
+            self._line.finish(self.call)
+        if end:
+            self.end()
+
+    def _too_late(self) -> None:
+        """Expire the call, or hang up on a server that does not, behind a one-way call."""
+        self._timer = None
+        self._line.expire(self)
+        self.end()

@@ -1,0 +1,130 @@
+"""One-way calls: sent once there is a connection, moved while unsent, never lost silently."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from libevrpc import Balancer, EndpointState, RpcClient, RpcError, RpcServer
+from unit_test.client.test_remembered import center, client_at, dead, foo_map, remember
+from unit_test.fix_channel import Fake
+from unit_test.fix_net import free_port
+from unit_test.fix_rpc import WAIT_S, Serving, wait_until
+from unit_test.registry.fake_center import FakeCenter
+
+__all__ = ["center", "dead"]
+
+pytestmark = pytest.mark.live
+
+
+class DeadFirst(Balancer):
+    """Takes the server that is not there first."""
+
+    def choose(self, ready: list[EndpointState], now_s: float) -> EndpointState:  # type: ignore[override]
+        return min(ready, key=lambda each: each.endpoint.weight)
+
+
+class Told:
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def tell(self, number: int) -> None:
+        self.calls.put(number)
+
+    def heard(self, count: int) -> list[int]:
+        return sorted(self.calls.get(timeout=WAIT_S) for _ in range(count))
+
+
+def test_calls_behind_a_dial_that_fails_move_to_another_server() -> None:
+    told = Told()
+    with RpcServer("127.0.0.1:0") as server:
+        server.add_object(told, name="Told")
+        target = f"list://127.0.0.1:{free_port()};weight=0.5,{server.address}"
+        with RpcClient(target, balancer=DeadFirst) as client:
+            for number in range(50):
+                client.oneway("Told.tell", number)
+            assert told.heard(50) == list(range(50))
+
+
+def test_calls_behind_a_dead_remembered_server_move_when_the_center_names_another(
+    tmp_path: Path, center: tuple[FakeCenter, str], dead: list[str]
+) -> None:
+    told = Told()
+    fake, address = center
+    remember(tmp_path, center, foo_map(1, *dead))
+    with RpcServer("127.0.0.1:0") as server:
+        server.add_object(told, name="Foo")
+        fake.map = foo_map(2, server.address)
+        with client_at(tmp_path, address) as client:
+            for number in range(5):
+                client.oneway("Foo.tell", number)
+            assert told.heard(5) == list(range(5))
+
+
+def test_calls_that_reach_nobody_are_counted_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "libevrpc.client.oneway")
+    with RpcClient(f"127.0.0.1:{free_port()}", retries_max=0) as client:
+        client.oneway("Foo.tell", 1)
+        wait_until(lambda: caplog.records)
+        for _ in range(20):
+            client.oneway("Foo.tell", 1)
+    assert "one-way calls lost count=1 last=Foo.tell: " in caplog.records[0].message
+    assert "Connection refused" in caplog.records[0].message
+    assert len(caplog.records) <= 3
+
+
+def test_what_cannot_be_sent_is_told_the_caller() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with (
+        RpcClient(address, body_bytes_max=8192) as client,
+        pytest.raises(RpcError, match="limit"),
+    ):
+        client.oneway("Foo.tell", b"x" * 9000)
+
+
+def test_calls_wait_for_a_dial_and_leave_in_order(fake: Callable[..., Fake]) -> None:
+    server = fake(lambda sock, event: None)
+    with RpcClient(server.address) as client:
+        for number in range(30):
+            client.oneway("Foo.tell", number)
+        wait_until(lambda: len(server.requests) == 30)
+    assert [each.payload for each in server.requests] == [bytes([0x91, n]) for n in range(30)]
+    assert all(each.user_fields and "evrpc-oneway" in each.user_fields for each in server.requests)
+
+
+def test_a_client_that_closes_says_what_it_could_not_send(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as full:  # a queue that takes no more: who connects waits
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            client = RpcClient(f"127.0.0.1:{port}", connect_timeout_s=WAIT_S)
+            client.oneway("Foo.tell", 1)
+            client.close()
+    assert "one-way calls lost count=1" in caplog.text
+
+
+def test_a_stopping_server_is_left_without_a_loss(serve: Callable[..., Serving]) -> None:
+    told = Told()
+    servers = []
+    for _ in range(2):
+        server = RpcServer("127.0.0.1:0")
+        server.add_object(told, name="Told")
+        server.start()
+        servers.append(server)
+    with RpcClient("list://" + ",".join(each.address for each in servers)) as client:
+        for number in range(20):
+            client.oneway("Told.tell", number)
+        assert told.heard(20) == list(range(20))
+        servers[0].stop(1.0)
+        for number in range(20):
+            client.oneway("Told.tell", number)
+        assert told.heard(20) == list(range(20))
+    servers[1].stop(0.0)
