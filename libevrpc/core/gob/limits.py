@@ -1,0 +1,62 @@
+"""What a gob stream may ask for, the one error that says it asked for more, and type ids."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from libevrpc.errors import ProtocolError
+
+__all__ = [
+    "BOOL",
+    "BYTES",
+    "COMPLEX",
+    "DEFINITIONS_BYTES_MAX",
+    "DEFINITIONS_MAX",
+    "DEPTH_MAX",
+    "FIRST_USER_ID",
+    "FLOAT",
+    "INT",
+    "INTERFACE",
+    "MESSAGE_BYTES_MAX",
+    "NAME_BYTES_MAX",
+    "REREAD_BYTES_MAX",
+    "STRING",
+    "TYPES_MAX",
+    "UINT",
+    "VALUES_MAX",
+    "GobError",
+]
+
+MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Longest message: a definition or a value."""
+DEFINITIONS_MAX: Final = 1000
+"""Types that one stream may define."""
+DEFINITIONS_BYTES_MAX: Final = 1024 * 1024
+"""Bytes of all definitions of one stream."""
+DEPTH_MAX: Final = 100
+"""Values inside values, pointers not counted."""
+VALUES_MAX: Final = 4 * 1024 * 1024
+"""Values in one message. One byte can stand for a struct of many fields, or for an element of
+a list: memory is bounded by what is made, not by what was sent."""
+NAME_BYTES_MAX: Final = 1024
+"""Longest name of an interface's type; Go has the same limit."""
+REREAD_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes that one stream may have read again: a value that defines types inside of itself comes
+in pieces, and is stepped over from its beginning whenever one has come."""
+TYPES_MAX: Final = 10_000
+"""Types that this process may define for all its streams."""
+
+BOOL: Final = 1
+INT: Final = 2
+UINT: Final = 3
+FLOAT: Final = 4
+BYTES: Final = 5
+STRING: Final = 6
+COMPLEX: Final = 7
+INTERFACE: Final = 8
+FIRST_USER_ID: Final = 64
+"""Ids below are gob's own."""
+
+
+class GobError(ProtocolError):
+    """These bytes are no gob, or break a limit; or a value is not what its type says."""
