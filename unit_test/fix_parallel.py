@@ -1,13 +1,21 @@
-"""Which tests stay together when several processes share the run (`pytest -n`).
+"""How several processes share a run (`pytest -n`): what stays together, and what runs alone.
 
 A file's tests stay in one process, so that its fixtures are made once. Files that talk to the
 same real service stay together too: each process would start a ZooKeeper of its own. The longest
 come first, so that no process is left with one of them at the end.
+
+Where centers must keep their leader, a test that keeps both cores busy beside them is a fault that
+nobody asked for: what is marked `alone` waits until the others have ended the test that they are
+in, and then they wait for it.
 """
 
 from __future__ import annotations
 
-from pathlib import PurePath
+import fcntl
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -17,6 +25,8 @@ TOGETHER = {
 }
 """Group -> fixtures of `fix_services` that the session keeps."""
 
+LOCKS = pytest.StashKey[tuple[IO[bytes], IO[bytes]]]()
+
 
 def group_of(item: pytest.Item) -> str:
     """Return the name of the tests that `item` stays with."""
@@ -24,17 +34,50 @@ def group_of(item: pytest.Item) -> str:
     for group, names in TOGETHER.items():
         if not fixtures.isdisjoint(names):
             return group
-    return PurePath(item.path).stem
+    return str(item.path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Name every test's group, and put those with slow tests first."""
-    if not items:
-        return
     slow: dict[str, int] = {}
     for item in items:
         group = group_of(item)
         item.add_marker(pytest.mark.xdist_group(group))
-        slow.setdefault(group, 0)
-        slow[group] += item.get_closest_marker("slow") is not None
+        slow[group] = slow.get(group, 0) + (item.get_closest_marker("slow") is not None)
     items.sort(key=lambda item: -slow[group_of(item)])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Open the locks that the processes of one run have in common."""
+    run = getattr(config, "workerinput", {}).get("testrunuid")
+    if run is not None:
+        folder = Path(tempfile.gettempdir())
+        door, room = ((folder / f"libevrpc-{run}-{each}").open("wb") for each in ("door", "room"))
+        config.stash[LOCKS] = (door, room)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the test's own time-out
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hold the room while a test runs: alone, or with others who do not need it alone.
+
+    Whoever waits for the room holds the door, so that nobody overtakes.
+    """
+    locks = item.config.stash.get(LOCKS, None)
+    if locks is None:
+        return (yield)
+    door, room = locks
+    fcntl.flock(door, fcntl.LOCK_EX)
+    fcntl.flock(room, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+    fcntl.flock(door, fcntl.LOCK_UN)
+    try:
+        return (yield)
+    finally:
+        fcntl.flock(room, fcntl.LOCK_UN)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the locks, and remove their files with the last process of the run."""
+    locks = config.stash.get(LOCKS, None)
+    for lock in locks or ():
+        lock.close()
+        Path(lock.name).unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from unit_test.faults.stage import Stage
 from unit_test.fix_services import REQUIRED, require
 from unit_test.interop.clusters import wait_until
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.alone]
 
 HOUR_S = 3600
 SLOW = "lease_s = 1.5\npatience_s = 2\n"

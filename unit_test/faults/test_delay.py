@@ -10,7 +10,7 @@ import pytest
 from unit_test.faults.stage import CALM, Stage
 from unit_test.faults.trials import kill
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.alone]
 
 DELAY_MS = 40
 RELAY = "relay"

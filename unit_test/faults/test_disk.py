@@ -9,7 +9,7 @@ import pytest
 from unit_test.faults.stage import CALM, Stage
 from unit_test.faults.trials import DISK_TRIALS
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.alone]
 
 DISK_KIB = 256
 

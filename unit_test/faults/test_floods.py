@@ -10,7 +10,7 @@ from libevrpc.clock import monotonic_s
 from unit_test.faults.history import faults_of, reigns_of
 from unit_test.faults.stage import Stage
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.alone]
 
 MESSAGES_PER_S = 10_000
 SECONDS = 3

@@ -12,7 +12,7 @@ import pytest
 from unit_test.faults.stage import CALM, Stage
 from unit_test.faults.trials import FIVE_TRIALS, RESETS, TRIALS
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.alone]
 
 CALM_LEASE_MS = 600.0
 SOON_MS = 5000.0

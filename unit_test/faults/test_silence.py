@@ -10,7 +10,7 @@ import pytest
 from unit_test.faults.mass_silence import fall_silent
 from unit_test.faults.stage import CALM, Stage
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.alone]
 
 SUSPECT_MAX_S = 2.5
 EXPIRY_S = 1.5
