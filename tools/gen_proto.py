@@ -37,6 +37,7 @@ SOURCES = (
     Source("libevrpc/proto/rpc_meta.proto", "libevrpc/rpc_meta.proto", "libevrpc/gen"),
     Source("libevrpc/proto/internal.proto", "libevrpc/internal.proto", "libevrpc/gen"),
     Source("libevrpc/proto/center.proto", "libevrpc/center.proto", "libevrpc/gen"),
+    Source("libevrpc/proto/mprpc.proto", "libevrpc/mprpc.proto", "libevrpc/gen"),
     Source("samples/echo/echo.proto", "echo.proto", "samples/echo"),
 )
 

@@ -14,6 +14,7 @@ __all__ = [
     "HeldBack",
     "Reply",
     "Request",
+    "Resets",
     "Say",
     "SignedRequest",
     "WireLimits",
@@ -175,4 +176,11 @@ class HeldBack:
     """A reader keeps many bytes until its last request is answered: read no more till then."""
 
 
-Event = Request | Reply | BadRequest | Dropped | Broken | Say | HeldBack
+@dataclass(frozen=True, slots=True)
+class Resets:
+    """To this wire's peers the end of the stream is the end of an answer. So from now on every
+    other end has to be a reset: that of a broken stream, of the server, of its process.
+    """
+
+
+Event = Request | Reply | BadRequest | Dropped | Broken | Say | HeldBack | Resets

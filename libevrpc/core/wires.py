@@ -17,7 +17,7 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol, runtime_checkable
 
 from libevrpc.core.prpc import MAGIC, MAGIC_BYTES, PrpcDecoder
-from libevrpc.core.prpc_events import Broken, Event, HeldBack, Request, Say, WireLimits
+from libevrpc.core.prpc_events import Broken, Event, HeldBack, Request, Resets, Say, WireLimits
 from libevrpc.errors import Errno, ProtocolError, RpcError
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Out",
     "Probe",
     "ReplyWriter",
+    "Resets",
     "Say",
     "TurnReader",
     "Wire",
@@ -78,10 +79,12 @@ class Out:
     Attributes:
         data: the bytes; none are sent if it is empty.
         close: end the connection once they are gone. What arrives later is thrown away.
+        reset: end it at once, so that the peer's next read fails; see `Resets`.
     """
 
     data: bytes
     close: bool = False
+    reset: bool = False
 
 
 class GuestRequest(Request):
@@ -342,6 +345,14 @@ class WireSwitch(PrpcDecoder):
             self._broken = self._held = True
             events.append(Broken(exc))
         return events
+
+    def farewell(self) -> bytes:
+        """Return what a peer is told whose message takes too long; nothing in most wires.
+
+        A reader that has such words has a method of this name.
+        """
+        speak: Callable[[], bytes] | None = getattr(self._reader, "farewell", None)
+        return speak() if speak is not None else b""
 
     def _took(
         self, reader: WireReader, found: list[Event], rest: bytes | None, events: list[Event]

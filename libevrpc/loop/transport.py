@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -26,6 +27,9 @@ READS_PER_TURN_MAX = 4
 """Full chunks read from one connection before the others have their turn."""
 _JOIN_BYTES_MAX = 256 * 1024
 """Queued pieces are joined up to this much for one send."""
+_NO_RESET = bytes(8)
+_RESET = (1).to_bytes(4, sys.byteorder) + bytes(4)
+"""SO_LINGER, two C integers: on, for no time. Closing then resets the connection."""
 LINGER_S = 2.0
 """How long a finished connection waits for its peer to hang up."""
 
@@ -73,6 +77,7 @@ class Transport:
         "_paused",
         "_progress_s",
         "_reading",
+        "_resets",
         "_send_lock",
         "_sock",
         "_unsent",
@@ -113,6 +118,7 @@ class Transport:
         self._cork: list[bytes] = []
         self._corked = False
         self._reading = False
+        self._resets = False
         self._paused = False
         self._progress_s = 0.0
         self._wanted = 0
@@ -228,6 +234,17 @@ class Transport:
     def pause_reading(self) -> None:
         """Leave reading to whoever calls `receive`. Loop thread only."""
         self._set_reading(False)
+
+    def reset_at_end(self) -> None:
+        """Let the peer's reads fail if the connection ends otherwise than by `finish`.
+
+        Also where this process is killed. Only for a transport that the loop alone reads from.
+        Loop thread only.
+        """
+        with self._send_lock:
+            if not self._ended:
+                self._resets = True
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
     def finish(self, reason: str) -> None:
         """Take nothing more to send, send what waits, then close. Loop thread only.
@@ -376,6 +393,9 @@ class Transport:
     def _end_sending(self) -> None:
         """Let the peer read the end of the stream. Loop thread, under the send lock, once."""
         assert self._finishing is not None
+        if self._resets:
+            self._resets = False
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
         with contextlib.suppress(OSError):  # the peer has reset it: reading will tell
             self._sock.shutdown(socket.SHUT_WR)
         self._finishing.wait()
@@ -415,8 +435,9 @@ class Transport:
         self.unsent_bytes = 0
         # a plain close would leave a thread that polls this descriptor asleep; a connection
         # that the peer has reset cannot be shut down any more, and need not be
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+        if not self._resets:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
         if not self.loop.post(lambda: self._leave(reason)):
             self._sock.close()  # the loop is gone, and with it every reader
 

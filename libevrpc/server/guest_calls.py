@@ -12,6 +12,7 @@ from libevrpc.core.wires import (
     GuestRequest,
     HeldBack,
     Out,
+    Resets,
     Say,
     WireSwitch,
 )
@@ -70,7 +71,7 @@ class GuestSide:
 
     # -- requests in --------------------------------------------------------------------
 
-    def take(self, event: GuestRequest | Say | HeldBack) -> None:
+    def take(self, event: GuestRequest | Say | HeldBack | Resets) -> None:
         """Do what another wire's reader asks for."""
         if self._transport.closed:
             return  # it came behind the end
@@ -81,6 +82,8 @@ class GuestSide:
                 if self._session.door is None:  # else only a token counts
                     self._session.heard()
                 self._session.put(Out(data, close))
+            case Resets():
+                self._transport.reset_at_end()
             case HeldBack():
                 # What an inline handler has answered meanwhile is held back no more.
                 if self._decoder.held_bytes > HELD_BYTES_MAX:
@@ -100,7 +103,9 @@ class GuestSide:
             return
         now_s = shard.loop.now_s
         shard.admitted += 1
-        if entry.inline and len(request.payload) <= _INLINE_BYTES_MAX:
+        entry.calls += 1
+        quick = len(request.payload) <= _INLINE_BYTES_MAX and not request.compress_type
+        if entry.inline and quick:
             started_s = perf_counter()
             execute(session.new_call(request, entry, now_s, 0, GuestCall))
             took_s = perf_counter() - started_s

@@ -64,7 +64,22 @@ class Guest:
     chosen: bool = False
 
 
-GUESTS: dict[str, Guest] = {}
+def _mprpc(context: GuestContext) -> Wire:
+    from libevrpc.server.guest_mprpc import make_mprpc
+
+    return make_mprpc("mprpc", "little", context)
+
+
+def _mprpc_be(context: GuestContext) -> Wire:
+    from libevrpc.server.guest_mprpc import make_mprpc
+
+    return make_mprpc("mprpc-be", "big", context)
+
+
+GUESTS: dict[str, Guest] = {
+    "mprpc": Guest(_mprpc),
+    "mprpc-be": Guest(_mprpc_be, chosen=True),
+}
 """Every wire by name, in the order in which they are asked whose a message is."""
 
 

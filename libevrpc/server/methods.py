@@ -54,7 +54,7 @@ def inline(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class MethodEntry:
-    """One method as it is called. Immutable but for its running mean.
+    """One method as it is called. Immutable but for its figures.
 
     Attributes:
         service, method: full service name and method name as they travel.
@@ -64,10 +64,12 @@ class MethodEntry:
         handler: called with what `handling` says.
         mean_s: running mean of how long the handler takes; a guess for scheduling only,
             written by many threads without a lock, which can lose a sample and nothing else.
+        calls: how often it was called; added to by every loop without a lock, as `mean_s` is.
         warn_again_s: not before this is an inline method that blocks named again.
     """
 
     __slots__ = (
+        "calls",
         "decode",
         "encode",
         "handler",
@@ -97,6 +99,7 @@ class MethodEntry:
         self.inline = inline
         self.decode = decode
         self.encode = encode
+        self.calls = 0
         self.warn_again_s = 0.0
         self.mean_s = 1.0  # until measured, every handler counts as slow
 

@@ -23,7 +23,7 @@ from libevrpc.core.hello import (
 from libevrpc.core.prpc import META_ROOM_BYTES, BadRequest, Broken, Dropped, Event, Request
 from libevrpc.core.prpc_encode import encode_error, encode_reply
 from libevrpc.core.timers import Timer
-from libevrpc.core.wires import GuestRequest, HeldBack, Out, Say, WireSwitch
+from libevrpc.core.wires import GuestRequest, HeldBack, Out, Resets, Say, WireSwitch
 from libevrpc.errors import Errno, RpcError, status_of
 from libevrpc.loop.transport import Transport
 from libevrpc.server.calls import ServerCall
@@ -49,6 +49,8 @@ _JOINED_BYTES_MAX = 256 * 1024
 _JOINED_FRAMES_MAX = 16
 """How many replies share one send, at most: the client works on them while we go on, where one
 send for all would let each side wait for the other (1.7 times the calls with 64 in flight)."""
+_FAREWELL_S = 2.0
+"""How long a peer may take to read why its connection is closed."""
 _CROWDED = "too many replies wait for the peer to read"
 _INTERNAL_BYTES_MAX = 4096
 """Longest request of our own service; its messages hold a number or a name."""
@@ -63,6 +65,7 @@ class Session:
             they began; while they differ another reply is near and sends can be shared.
         watched: the loop looks every millisecond whether a reply is held.
         door: where the peer must show a token; None once it has, or where none is wanted.
+        greeted: the peer is one of ours and has said hello.
         end_hooks: what handlers want run when the connection ends.
         guests: the side of it that speaks other wires; None before the first such message.
     """
@@ -71,7 +74,6 @@ class Session:
         "_checker",
         "_decoder",
         "_dropped",
-        "_greeted",
         "_inline_bytes",
         "_inline_frames",
         "_shard",
@@ -81,6 +83,7 @@ class Session:
         "_transport",
         "door",
         "end_hooks",
+        "greeted",
         "guests",
         "in_flight",
         "limits",
@@ -106,7 +109,7 @@ class Session:
         self._checker: Timer | None = None
         self._inline_frames: list[bytes] | None = None
         self._inline_bytes = 0
-        self._greeted = False
+        self.greeted = False
         self.door = limits.door
         self.guests: GuestSide | None = None
         self._dropped = DroppedFrames(self.peer)
@@ -150,7 +153,7 @@ class Session:
     def _admit(self, request: Request, now_s: float) -> None:
         shard = self._shard
         self._timers.greeted = True
-        if request.user_fields is not None and not self._greeted:
+        if request.user_fields is not None and not self.greeted:
             self._greet(request)
         entry = shard.methods.get(request.service, request.method)
         if entry is None or shard.stopping or len(self.in_flight) >= self.limits.calls_max:
@@ -158,6 +161,7 @@ class Session:
             if entry is None:
                 return
         shard.admitted += 1
+        entry.calls += 1
         if entry.inline and self._run_inline(request, entry, now_s):
             return
         call = self.new_call(request, entry, now_s, self.posted_order + 1)
@@ -230,7 +234,7 @@ class Session:
 
     def _other_event(self, event: Event) -> None:
         match event:
-            case GuestRequest() | Say() | HeldBack():
+            case GuestRequest() | Say() | HeldBack() | Resets():
                 if self.guests is None:
                     self.guests = GuestSide(self, self._shard, self._transport, self._decoder)
                 self.guests.take(event)
@@ -271,7 +275,7 @@ class Session:
         """Answer a hello at once: the call it came with may take an hour."""
         if read_hello(request.user_fields) is None:
             return
-        self._greeted = True
+        self.greeted = True
         self._timers.heartbeats = True
         hello = Hello(HELLO_VERSION, int(self.limits.client_timeout_s * 1000.0))
         fields = {HELLO_FIELD: hello.field()}
@@ -345,7 +349,9 @@ class Session:
         """Send bytes of another wire. Loop thread."""
         if out.data:
             self._put(out.data)
-        if out.close:
+        if out.reset:
+            self.close("no other way to tell an error")
+        elif out.close:
             if self._inline_frames:
                 self._send(b"".join(self._inline_frames))
                 self._inline_frames.clear()
@@ -434,30 +440,28 @@ class Session:
 
     def _check_timers(self) -> None:
         """Close the connection if it has had its time, else look again later."""
-        loop = self._shard.loop
-        transport = self._transport
+        loop, transport = self._shard.loop, self._transport
         if transport.paused:
             self._timers.not_listening(loop.now_s)
         due_s, why = self._timers.due(len(self.in_flight), transport.stalled_since_s)
         if due_s <= loop.now_s:
             log.info("closing peer=%s: %s", self.peer, why)
             self._shard.timed_out += 1
-            transport.close(why)
-            return
+            told = b"" if transport.closed else self._decoder.farewell()
+            if not told:
+                transport.close(why)
+                return
+            self.put(Out(told, close=True))
+            due_s = loop.now_s + _FAREWELL_S  # then it is over, read or not
         self._checker = loop.call_at(self._timers.check_at_s(due_s, loop.now_s), self._check_timers)
 
     # -- the end ------------------------------------------------------------------------
 
     def say_going_away(self) -> None:
         """Ask a peer of ours to send its calls elsewhere and to close."""
-        if self._greeted:
+        if self.greeted:
             fields = {GOAWAY_FIELD: "stopping"}
             self._transport.send(encode_reply(NOTICE_ID, b"", user_fields=fields))
-
-    @property
-    def greeted(self) -> bool:
-        """True if the peer is one of ours and has said hello."""
-        return self._greeted
 
     def idle(self, but: ServerCall | None = None) -> bool:
         """Tell whether no call is in flight, or only `but`, and no reply waits."""
