@@ -1,0 +1,108 @@
+"""A plain client's view of ZooKeeper's tree, and sides of our adapter driven without threads."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kazoo.client import KazooClient
+
+from libevrpc.core.endpoints import EndpointSet
+from libevrpc.core.targets import Target, parse_target
+from libevrpc.registry.base import Announcement
+from libevrpc.registry.zookeeper import ZooKeeperAnnounceSession, ZooKeeperWatchSession
+from unit_test.fix_rpc import wait_until
+
+logging.getLogger("kazoo").setLevel(logging.CRITICAL)  # the plain client's; ours has none
+
+EXPIRY_S = 6
+"""Long enough that a busy machine breaks no connection."""
+SHORT_S = 1
+"""The shortest that tests' servers grant."""
+_numbers = itertools.count()
+
+
+def new_name(prefix: str) -> str:
+    """Return a name that no other test uses."""
+    return f"{prefix}{os.getpid()}x{next(_numbers)}"
+
+
+def target_of(hosts: str, expiry: float = EXPIRY_S, **options: object) -> Target:
+    """Return a target with options."""
+    spelled = "".join(f"&{key}={value}" for key, value in options.items())
+    return parse_target(f"zk://{hosts}?expiry={expiry}{spelled}")
+
+
+@contextmanager
+def plain_client(hosts: str, **options: Any) -> Iterator[Any]:
+    """Give a client of kazoo's own; its session ends with the block."""
+    client = KazooClient(hosts, timeout=EXPIRY_S, **options)
+    client.start()
+    try:
+        yield client
+    finally:
+        client.stop()
+        client.close()
+
+
+@contextmanager
+def announcing(target: Target, announcement: Announcement) -> Iterator[ZooKeeperAnnounceSession]:
+    """Announce in a session that this thread drives."""
+    session = ZooKeeperAnnounceSession(target)
+    try:
+        session.open()
+        session.put(announcement)
+        yield session
+    finally:
+        session.close()
+
+
+@contextmanager
+def watching(target: Target, service: str) -> Iterator[ZooKeeperWatchSession]:
+    """Watch in a session that this thread drives."""
+    session = ZooKeeperWatchSession(target, service)
+    try:
+        session.open()
+        yield session
+    finally:
+        session.close()
+
+
+def addresses(session: ZooKeeperWatchSession) -> list[str]:
+    """Ask who offers the service now."""
+    return sorted(each.address for each in session.fetch())
+
+
+def changes(session: ZooKeeperWatchSession) -> list[str]:
+    """Wait for a change and ask who offers the service then."""
+    wait_until(lambda: session.wait(1.0))
+    return addresses(session)
+
+
+def beat_until(session: ZooKeeperAnnounceSession, holds: Any) -> None:
+    """Beat until something holds."""
+
+    def look() -> bool:
+        session.wake()
+        session.beat(1.0)
+        return bool(holds())
+
+    wait_until(look)
+
+
+class Told:
+    """What a resolver tells."""
+
+    def __init__(self) -> None:
+        self.sets: list[EndpointSet] = []
+
+    def __call__(self, told: EndpointSet) -> None:
+        self.sets.append(told)
+
+    @property
+    def addresses(self) -> list[str]:
+        return [each.address for each in self.sets[-1].endpoints] if self.sets else []
