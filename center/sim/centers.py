@@ -29,10 +29,22 @@ from center.core.events import (
     ServerReport,
     Tick,
 )
-from center.core.messages import Acceptance, Body, Confirmation, Forward, Ping, Pong, Put, Stored
+from center.core.messages import (
+    Acceptance,
+    Body,
+    Confirmation,
+    Forward,
+    Ping,
+    Pong,
+    Put,
+    Report,
+    Stored,
+)
 from center.core.node import Node
 from center.core.record import MapRecord, Record
+from center.core.reign import MapJob
 from center.front import Front
+from center.sim.checkers.base import Draft
 from center.sim.checkers.history import map_of
 from center.sim.desk import Desk
 from center.sim.disk import Disk
@@ -217,23 +229,23 @@ class CenterHost:
                     check(self.id, sender, promise.epoch)
             case Message(_, _, Forward(reports, _)) if self.state is State.LEADING:
                 for report in reports:
-                    self._note_report(report.address)
+                    self._note_report(report)
             case ServerReport(report) if self.state is State.LEADING:
-                self._note_report(report.address)
-            case ServerGoodbye(address):
-                self._note_departure(address, goodbye=True)
-            case DialResult(address, DialOutcome.REFUSED):
-                self._note_departure(address, goodbye=False)
+                self._note_report(report)
+            case ServerGoodbye(address, session):
+                self._note_departure(address, session, goodbye=True)
+            case DialResult(address, DialOutcome.REFUSED, session):
+                self._note_departure(address, session, goodbye=False)
             case _:
                 pass
 
-    def _note_report(self, address: str) -> None:
+    def _note_report(self, report: Report) -> None:
         for check in self._stage.watch.reported:
-            check(address, self.epoch, self._stage.now_s)
+            check(report.address, report.session, self.epoch, self._stage.now_s)
 
-    def _note_departure(self, address: str, *, goodbye: bool) -> None:
+    def _note_departure(self, address: str, session: str, *, goodbye: bool) -> None:
         for check in self._stage.watch.departed:
-            check(address, goodbye)
+            check(address, session, goodbye)
 
     # Time -----------------------------------------------------------------------------------
 
@@ -288,14 +300,14 @@ class CenterHost:
             for check in stage.watch.acknowledged:
                 check(self.id, message.epoch)
         elif isinstance(message, Put):
-            self._see(node, message.map)
+            self._see(message.map)
         arrives = self._network.send(self.id, to, node.incarnation, message)
         if stage.trace is not None:
             stage.note(self.name, f"> {to} {brief(message)}{'' if arrives else ' LOST'}")
 
     def _persist(self, node: Node, persist: Persist, record: Record) -> None:
         if record.map is not None:
-            self._see(node, record.map)
+            self._see(record.map)
         if self._stage.trace is not None:
             self._stage.note(self.name, f"writes {persist.token}: {brief(record)}")
         self.disk.write(persist, lambda event: self._written(node, event))
@@ -303,17 +315,21 @@ class CenterHost:
     def _plan(self, node: Node, token: tuple[int, int], job: PlanJob) -> None:
         """Plan now and tell it later, when much may have changed."""
         stage = self._stage
-        event = Planned(token, job.run())
+        made = job.run()
+        if made.map is not None and isinstance(job, MapJob):
+            draft = Draft(job.previous, made.map, node.may_claim(self.local_s()))
+            for check in stage.watch.drafted:
+                check(self.id, draft, stage.now_s)
+        event = Planned(token, made)
         took_s = stage.scenario.planning_s * self._plan_rng.random()
         stage.agenda.at(stage.now_s + took_s, self.run_when_awake, self._step_same, node, event)
 
-    def _see(self, node: Node, record: MapRecord) -> None:
+    def _see(self, record: MapRecord) -> None:
         """Tell the checkers of a new map, which its maker writes and sends in one step."""
         stage = self._stage
         if stage.history.is_new(record):
-            claims = node.may_claim(self.local_s())
             for check in stage.watch.made:
-                check(self.id, record, claims, stage.now_s)
+                check(self.id, record, stage.now_s)
 
     def _wrote(self, record: Record) -> None:
         for check in self._stage.watch.wrote:

@@ -26,6 +26,7 @@ from center.sim.checkers.moves import Moves
 from center.sim.checkers.owners import Owners
 from center.sim.checkers.sameness import Sameness
 from center.sim.checkers.silence import Silence
+from center.sim.checkers.witness import Witness
 from center.sim.ends import ClientHost, ServerHost
 from center.sim.links import Links
 from center.sim.network import Network
@@ -78,8 +79,10 @@ class Cluster:
         count = scenario.centers
         lease_s = timing.lease_s * DRIFT_MARGIN
         way_s = max(scenario.weather.delay_max_s, 0.01)
+        witness = Witness()
         checkers: list[Checker] = [
             history,
+            witness,
             Leaders(),
             Copies(history, count),
             Lineage(history),
@@ -93,9 +96,9 @@ class Cluster:
                 handshake_s=timing.handshake_s * DRIFT_MARGIN,
                 grace_s=3 * way_s + 2 * scenario.disk_max_s,
             ),
-            Expiry(history, timing.expire_s * EXPIRY_MARGIN),
-            Emptiness(history),
-            Silence(history),
+            Expiry(witness, timing.expire_s * EXPIRY_MARGIN),
+            Emptiness(witness),
+            Silence(witness),
             Owners(),
         ]
         if scenario.slots:

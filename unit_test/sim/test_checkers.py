@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from center.core.record import MapRecord, Record
-from center.sim.checkers.base import Checker, Violation, Watch
+from center.sim.checkers.base import Checker, Draft, Violation, Watch
 from center.sim.checkers.claims import Claims
 from center.sim.checkers.clients import Clients
 from center.sim.checkers.copies import Copies
@@ -20,6 +20,7 @@ from center.sim.checkers.lineage import Lineage
 from center.sim.checkers.minority import Minority
 from center.sim.checkers.owners import Owners
 from center.sim.checkers.silence import Silence
+from center.sim.checkers.witness import Witness
 from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
 
 SERVICE = "echo.EchoService"
@@ -53,6 +54,10 @@ def history(*records: MapRecord) -> History:
     for record in records:
         known.is_new(record)
     return known
+
+
+def drafted(previous: MapRecord, planned: MapRecord, *, claims: bool = True) -> Draft:
+    return Draft(decoded(previous), decoded(planned), claims)
 
 
 def violated(invariant: str, event: Callable[[], object]) -> str:
@@ -176,26 +181,65 @@ def test_minority_that_does_something() -> None:
 
 def test_expiry_without_silence() -> None:
     first, second = made((1, 1), "a:1", "b:1"), made((1, 2), "a:1", parent=(1, 1))
-    checker = Expiry(history(first, second), 3.0)
-    checker.made(1, first, True, 0.0)
-    assert "without a lease" in violated("I7", lambda: checker.made(1, second, False, 9.0))
-    checker.reported("b:1", 1, 8.0)
-    assert "heard" in violated("I7", lambda: checker.made(1, second, True, 9.0))
-    checker.made(1, second, True, 12.0)
-    checker.reported("b:1", 1, 12.0)
-    checker.departed("b:1", goodbye=False)
-    checker.made(1, second, True, 12.1)
+    drop, witness = drafted(first, second), Witness()
+
+    def fresh() -> Expiry:
+        return Expiry(witness, 3.0)
+
+    fresh().drafted(1, drafted(made((1, 0)), first), 0.0)
+    witness.reported("b:1", "s1", 1, 8.0)
+    assert "heard 1.00 s before" in violated("I7", lambda: fresh().drafted(1, drop, 9.0))
+    fresh().drafted(1, drop, 12.0)
+    # what arrives after the plan says nothing about it, and all about the next one
+    checker = fresh()
+    checker.drafted(1, drop, 12.0)
+    witness.reported("b:1", "s1", 1, 12.1)
+    third = drafted(second, made((1, 3), "a:1", parent=(1, 2)))
+    assert "not in (1, 3)" in violated("I7", lambda: checker.drafted(1, third, 12.2))
+    witness.departed("b:1", "s0", goodbye=True)  # of an earlier life of it
+    violated("I7", lambda: checker.drafted(1, third, 12.2))
+    witness.departed("b:1", "s1", goodbye=False)
+    checker.drafted(1, third, 12.2)
+
+
+def test_expiry_without_a_lease() -> None:
+    first, second = made((1, 1), "a:1", "b:1"), made((1, 2), "a:1", parent=(1, 1))
+    start, drop = drafted(made((1, 0)), first), drafted(first, second, claims=False)
+    witness = Witness()
+    witness.reported("b:1", "s1", 1, 1.0)
+    for claimed_s, allowed in ((None, False), (3.9, False), (4.1, True)):
+        checker = Expiry(witness, 3.0)
+        if claimed_s is not None:
+            checker.claimed(1, 1, 0.0, claimed_s)
+        if allowed:
+            checker.drafted(1, drop, 5.0)
+        else:
+            text = violated("I7", lambda checker=checker: checker.drafted(1, drop, 5.0))
+            assert "without a lease" in text
+    adopted = Expiry(Witness(), 3.0)  # nobody of this reign has heard the server
+    adopted.claimed(1, 1, 0.0, 1.0)
+    adopted.drafted(1, start, 2.0)
+    adopted.drafted(1, drop, 5.0)
+    violated("I7", lambda: adopted.drafted(2, drop, 5.0))
+    without = Expiry(Witness(), 3.0)
+    without.claimed(1, 1, 0.0, 1.0)
+    without.drafted(1, drafted(made((1, 0)), first, claims=False), 2.0)
+    violated("I7", lambda: without.drafted(1, drop, 5.0))
 
 
 def test_empty_over_full() -> None:
     full, empty = made((1, 1), "a:1"), made((1, 2), parent=(1, 1))
-    checker = Emptiness(history(full, empty))
-    checker.committed(1, full, 0.0)
-    violated("I8", lambda: checker.committed(1, empty, 0.0))
-    checker.departed("a:1", goodbye=False)
-    violated("I8", lambda: checker.committed(1, empty, 0.0))
-    checker.departed("a:1", goodbye=True)
-    checker.committed(1, empty, 0.0)
+    witness = Witness()
+    checker, drop = Emptiness(witness), drafted(full, empty)
+    checker.drafted(1, drafted(empty, full), 0.0)
+    violated("I8", lambda: checker.drafted(1, drop, 0.0))
+    witness.departed("a:1", "s1", goodbye=False)
+    violated("I8", lambda: checker.drafted(1, drop, 0.0))
+    witness.reported("a:1", "s2", 1, 0.0)
+    witness.departed("a:1", "s1", goodbye=True)
+    violated("I8", lambda: checker.drafted(1, drop, 0.0))
+    witness.departed("a:1", "s2", goodbye=True)
+    checker.drafted(1, drop, 0.0)
     checker.held("c", decoded(full), decoded(full))
     violated("I8", lambda: checker.held("c", decoded(empty), None))
     checker.restored("c", None)
@@ -205,28 +249,29 @@ def test_empty_over_full() -> None:
 def test_most_servers_dropped_for_one_silence() -> None:
     full = made((1, 1), "a:1", "b:1", "c:1", "d:1")
     one, many = made((1, 2), "b:1", "c:1", "d:1", parent=(1, 1)), made((1, 3), "d:1", parent=(1, 1))
-    checker = Silence(history(full, one, many))
+    witness = Witness()
+    checker, drop = Silence(witness), drafted(full, many)
     for at, address in enumerate(("a:1", "b:1", "c:1")):
-        checker.reported(address, 1, 1.0 + at / 10)
-    checker.made(1, full, True, 4.5)
-    checker.made(1, one, True, 4.5)
-    assert "silent together" in violated("I8", lambda: checker.made(1, many, True, 4.5))
-    checker.reported("a:1", 1, 3.0)  # silent later than the others: another event
-    checker.made(1, many, True, 6.5)
-    checker.reported("a:1", 0, 1.0)  # told to an earlier leader
-    checker.made(1, many, True, 6.5)
-    checker.reported("a:1", 1, 1.0)
-    checker.departed("a:1", goodbye=False)
-    checker.made(1, many, True, 6.5)
+        witness.reported(address, "s", 1, 1.0 + at / 10)
+    checker.drafted(1, drafted(full, one), 4.5)
+    assert "silent together" in violated("I8", lambda: checker.drafted(1, drop, 4.5))
+    witness.reported("a:1", "s", 1, 3.0)  # silent later than the others: another event
+    checker.drafted(1, drop, 6.5)
+    witness.reported("a:1", "s", 0, 1.0)  # told to an earlier leader
+    checker.drafted(1, drop, 6.5)
+    witness.reported("a:1", "s", 1, 1.0)
+    violated("I8", lambda: checker.drafted(1, drop, 6.5))
+    witness.departed("a:1", "s", goodbye=False)
+    checker.drafted(1, drop, 6.5)
 
 
 def test_slots_without_owners() -> None:
     checker = Owners()
-    checker.made(1, made((1, 1)), True, 0.0)
+    checker.made(1, made((1, 1)), 0.0)
     good = made((1, 1), "a:1", "b:1")
-    checker.made(1, good, True, 0.0)
+    checker.made(1, good, 0.0)
     other = made((1, 1), "a:1", services=("other.Service",))
-    assert "no table" in violated("I9", lambda: checker.made(1, other, True, 0.0))
+    assert "no table" in violated("I9", lambda: checker.made(1, other, 0.0))
     checker.settled(frozenset({"a:1", "b:1"}), good)
     checker.settled(frozenset(), good)
     assert "settled on" in violated("I9", lambda: checker.settled(frozenset({"a:1"}), good))
@@ -247,6 +292,6 @@ def test_checkers_ignore_what_does_not_concern_them() -> None:
     plain.wrote(1, Record())
     plain.wiped(1)
     plain.led(1, 1, 1, 0.0)
-    plain.made(1, record, True, 0.0)
+    plain.made(1, record, 0.0)
     plain.committed(1, record, 0.0)
     plain.ended()

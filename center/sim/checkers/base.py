@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from center.core.ballot import Stamp
 from center.core.record import MapRecord, Record
 from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
 
-__all__ = ["Checker", "Plan", "Violation", "Watch"]
+__all__ = ["Checker", "Draft", "Plan", "Violation", "Watch"]
 
 Plan = tuple[tuple[ServerEntry, ...], tuple[ServiceTable, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A map at the moment when its leader has it planned: nothing that comes later is in it.
+
+    Attributes:
+        previous: the map that it is made from.
+        map: what was planned.
+        claims: its leader holds its lease.
+    """
+
+    previous: ClusterMap
+    map: ClusterMap
+    claims: bool
+
+    @property
+    def dropped(self) -> list[str]:
+        """The addresses of the servers that it leaves out."""
+        kept = {entry.address for entry in self.map.servers}
+        return [entry.address for entry in self.previous.servers if entry.address not in kept]
 
 
 class Violation(Exception):  # noqa: N818  it is a finding, not an error of the simulator
@@ -50,8 +72,11 @@ class Checker:
     def led(self, center: int, incarnation: int, epoch: int, now_s: float) -> None:
         """A center says that it leads."""
 
-    def made(self, center: int, record: MapRecord, claims: bool, now_s: float) -> None:
-        """A map is seen for the first time; `claims`: its maker holds its lease."""
+    def drafted(self, center: int, draft: Draft, now_s: float) -> None:
+        """A leader has its next map planned; it may lead no more when the plan is there."""
+
+    def made(self, center: int, record: MapRecord, now_s: float) -> None:
+        """A map is seen for the first time."""
 
     def committed(self, center: int, record: MapRecord, now_s: float) -> None:
         """A center serves a map as committed from now on."""
@@ -80,11 +105,11 @@ class Checker:
     def reached(self, center: int, peers: int, now_s: float) -> None:
         """A center can exchange messages with `peers` others from now on; -1: it is down."""
 
-    def reported(self, address: str, epoch: int, now_s: float) -> None:
+    def reported(self, address: str, session: str, epoch: int, now_s: float) -> None:
         """The report of a server reached the leader of `epoch`."""
 
-    def departed(self, address: str, goodbye: bool) -> None:
-        """A server said goodbye, or its port refused a dial."""
+    def departed(self, address: str, session: str, goodbye: bool) -> None:
+        """A `session` of a server said goodbye, or its port refused a dial."""
 
     def held(self, client: str, held: ClusterMap | None, usable: ClusterMap | None) -> None:
         """A client holds another map than before."""
@@ -119,6 +144,7 @@ class Watch:
         self.wrote = self._of("wrote")
         self.wiped = self._of("wiped")
         self.led = self._of("led")
+        self.drafted = self._of("drafted")
         self.made = self._of("made")
         self.committed = self._of("committed")
         self.pinged = self._of("pinged")

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from center.core.record import MapRecord
-from center.sim.checkers.base import Checker, Violation
-from center.sim.checkers.history import History, map_of
+from center.sim.checkers.base import Checker, Draft, Violation
+from center.sim.checkers.witness import Witness
 from libevrpc.core.clustermap import ClusterMap
 
 __all__ = ["Emptiness"]
 
 
 class Emptiness(Checker):
-    """The servers of a map leave all together only if each of them said goodbye."""
+    """The servers of a map leave all together only if each of them said goodbye.
 
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._left: set[str] = set()
+    Judged when the map is planned: a goodbye that comes later is no excuse.
+    """
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
         self._usable: set[str] = set()
 
-    def departed(self, address: str, goodbye: bool) -> None:
-        """Note a goodbye."""
-        if goodbye:
-            self._left.add(address)
-
-    def committed(self, center: int, record: MapRecord, now_s: float) -> None:
-        """Compare an empty map with the one it was made from."""
-        if map_of(record.payload).servers:
+    def drafted(self, center: int, draft: Draft, now_s: float) -> None:
+        """Compare an empty map with the one it is made from."""
+        if draft.map.servers:
             return
-        parent = self._history.parent_of(record)
-        lost = sorted(
-            entry.address
-            for entry in (parent.servers if parent is not None else ())
-            if entry.address not in self._left
-        )
+        epoch, stamp = draft.map.epoch, draft.map.stamp
+        lost = [address for address in draft.dropped if not self._witness.left(address, epoch)]
         if lost:
-            raise Violation("I8", f"{record.stamp} is empty, but {lost} never said goodbye")
+            raise Violation("I8", f"{stamp} is empty, but {sorted(lost)} never said goodbye")
 
     def restored(self, client: str, held: ClusterMap | None) -> None:
         """Begin anew with a client."""

@@ -26,7 +26,7 @@ class Moves(Checker):
     def __init__(self, history: History) -> None:
         self._history = history
 
-    def made(self, center: int, record: MapRecord, claims: bool, now_s: float) -> None:
+    def made(self, center: int, record: MapRecord, now_s: float) -> None:
         """Compare each service's owners with those of the map before."""
         made = map_of(record.payload)
         parent = self._history.parent_of(record)

@@ -24,7 +24,7 @@ def owners_of(table: ServiceTable) -> tuple[int, ...]:
 class Owners(Checker):
     """Tables are whole in every map, and over living servers once all has settled."""
 
-    def made(self, center: int, record: MapRecord, claims: bool, now_s: float) -> None:
+    def made(self, center: int, record: MapRecord, now_s: float) -> None:
         """Check that each offered service has a table whose slots all have owners."""
         made = map_of(record.payload)
         if not made.tables:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from center.core.record import MapRecord
-from center.sim.checkers.base import Checker, Violation
-from center.sim.checkers.history import History, map_of
+from center.sim.checkers.base import Checker, Draft, Violation
+from center.sim.checkers.witness import Witness
 
 __all__ = ["Silence"]
 
@@ -18,34 +17,22 @@ MANY = 0.5
 class Silence(Checker):
     """No map leaves out most of the servers for a silence that they share.
 
-    A scenario is shorter than the longest time that suspects are kept.
+    Judged when a map is planned, like every silence. A scenario is shorter than the longest
+    time that suspects are kept.
     """
 
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._heard: dict[str, tuple[float, int]] = {}
-        self._gone: set[str] = set()
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
 
-    def reported(self, address: str, epoch: int, now_s: float) -> None:
-        """Note that a leader heard of the server."""
-        self._heard[address] = (now_s, epoch)
-
-    def departed(self, address: str, goodbye: bool) -> None:
-        """Proof of its end excuses whatever becomes of the server."""
-        self._gone.add(address)
-
-    def made(self, center: int, record: MapRecord, claims: bool, now_s: float) -> None:
+    def drafted(self, center: int, draft: Draft, now_s: float) -> None:
         """Look at the servers that this map leaves out."""
-        parent = self._history.parent_of(record)
-        if parent is None:
+        epoch, stamp = draft.map.epoch, draft.map.stamp
+        lost = [address for address in draft.dropped if not self._witness.gone(address, epoch)]
+        if len(lost) < MANY_MIN or len(lost) <= MANY * len(draft.previous.servers):
             return
-        kept = {entry.address for entry in map_of(record.payload).servers} | self._gone
-        lost = [entry.address for entry in parent.servers if entry.address not in kept]
-        if len(lost) < MANY_MIN or len(lost) <= MANY * len(parent.servers):
-            return
-        heard = [self._heard.get(address, (0.0, 0)) for address in lost]
-        times_s = [at_s for at_s, _ in heard]
-        if any(epoch != record.epoch for _, epoch in heard):
+        heard = [self._witness.heard(address) for address in lost]
+        if any(each.epoch != epoch for each in heard):
             return  # what an earlier leader heard, this one may not know
+        times_s = [each.at_s for each in heard]
         if max(times_s) - min(times_s) <= TOGETHER_S:
-            raise Violation("I8", f"{record.stamp} drops {sorted(lost)}, silent together")
+            raise Violation("I8", f"{stamp} drops {sorted(lost)}, silent together")
