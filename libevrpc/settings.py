@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 from libevrpc.errors import ConfigError
 from libevrpc.inifile import nearest, read_ini
 
-__all__ = ["CenterSettings", "ClientSettings", "ServerSettings", "load_settings"]
+__all__ = ["CenterSettings", "ClientSettings", "ServerSettings", "adjusted", "load_settings"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -186,13 +186,11 @@ class ServerSettings(_Settings):
         " loops; 0: leave it",
         0.0,
     )
-    registry: str = _setting("", "where to announce the services, as a target; empty: nowhere")
+    registry: str = _setting("", "targets to announce at, with blanks between; empty: nowhere")
     report_s: float = _span(1.0, "how often the load is reported to the registry", 0.1)
     weight: float = _setting(1.0, "share of the load beside other servers", 0.01, 65.0)
-    tags: tuple[str, ...] = _setting(
-        (),
-        "words told with the server in the cluster's map, which clients get but do not choose by",
-    )
+    tags: tuple[str, ...] = _setting((), "words that clients get with the server")
+    limit: int = _count(0, "most calls that one client may have in flight here; 0: any number", 0)
     state_dir: str = _setting("", "what survives a restart; empty: the user's state folder")
     token_file: str = _token_file("shown to centers and wanted from callers")
     security: str = _security(
@@ -401,6 +399,15 @@ def _from_ini(kind: type[_Settings], path: str | Path) -> dict[str, object]:
             except ConfigError as exc:
                 raise ConfigError(f"{ini.path}:{value.line}: {exc}") from exc
     return found.get(kind.SECTION, {})
+
+
+def adjusted(settings: AnySettings, arguments: Mapping[str, object]) -> AnySettings:
+    """Return settings of which some have another value; None: as before. Any thread.
+
+    Raises:
+        ConfigError: a value is wrong; the text names it and what would be right.
+    """
+    return dataclasses.replace(settings, **_from_arguments(type(settings), arguments))
 
 
 def _from_environ(kind: type[_Settings], environ: Mapping[str, str]) -> dict[str, object]:

@@ -127,7 +127,7 @@ class Router:
             gone = [self._channels.pop(a) for a in list(self._channels) if a not in present]
             self._leaving = [each for each in self._leaving if not each.ended] + gone
             self._sole = None
-            self.balances = len(endpoints.endpoints) != 1
+            self.balances = len(endpoints.endpoints) != 1 or bool(endpoints.endpoints[0].limit)
             if not self.balances:
                 endpoint = endpoints.endpoints[0]
                 self._sole = (endpoint, self._channel(endpoint))
@@ -191,7 +191,7 @@ class Router:
         Where every endpoint has been tried, they are tried again.
 
         Raises:
-            RpcError: the client is closed.
+            RpcError: the client is closed, or every endpoint is at its limit.
         """
         sole = self._sole
         if sole is not None:
@@ -206,6 +206,9 @@ class Router:
             if endpoint is None and tried:
                 endpoint = balancer.pick(now_s, key)
             if endpoint is None:
+                full = balancer.limit_reached()
+                if full:
+                    raise RpcError(StatusCode.RESOURCE_EXHAUSTED, full)
                 return None
             balancer.started(endpoint, now_s)
             return endpoint, self._channel(endpoint)

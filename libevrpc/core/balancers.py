@@ -18,11 +18,11 @@ import heapq
 from bisect import bisect
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
-from math import exp
 from types import MappingProxyType
 
 from libevrpc.core.backoff import Randomness
-from libevrpc.core.breaker import NEVER_S, Breaker, BreakerPolicy
+from libevrpc.core.breaker import NEVER_S, BreakerPolicy
+from libevrpc.core.endpoint_state import EndpointState
 from libevrpc.core.endpoints import Endpoint, EndpointSet
 from libevrpc.core.slots import SlotTable
 from libevrpc.errors import ConfigError, UsageError
@@ -39,8 +39,6 @@ __all__ = [
     "balancer_named",
 ]
 
-LATENCY_TAU_S = 2.0
-"""Time constant with which a latency peak is forgotten."""
 LATENCY_SLACK_S = 0.003
 """Latencies this close count as equal too: a thread that starts takes as long."""
 LATENCY_TOLERANCE = 2.0
@@ -51,59 +49,6 @@ MEAN_WEIGHT = 1 / 64
 ASIDE_SHARE_MAX = 0.5
 """Error rates set at most this share of the endpoints aside (an overload that is everybody's
 must not leave one server alone with it); transport failures always do."""
-
-
-class EndpointState:
-    """One endpoint as its balancer sees it. Under the client's lock.
-
-    Attributes:
-        endpoint: as the registry last told it.
-        address: its key.
-        weight: the endpoint's weight; 0 means "only if nobody else is left".
-        in_flight: this client's calls that have started and not finished.
-        calls, failures: since the endpoint was first seen.
-        breaker: closed while calls may go there.
-    """
-
-    __slots__ = (
-        "_latency_s",
-        "_measured_s",
-        "address",
-        "breaker",
-        "calls",
-        "endpoint",
-        "failures",
-        "in_flight",
-        "weight",
-    )
-
-    def __init__(self, endpoint: Endpoint, policy: BreakerPolicy) -> None:
-        self.endpoint = endpoint
-        self.address = endpoint.address
-        self.weight = endpoint.weight
-        self.in_flight = 0
-        self.calls = 0
-        self.failures = 0
-        self.breaker = Breaker(policy)
-        self._latency_s = 0.0
-        self._measured_s = -NEVER_S
-
-    def latency_s(self, now_s: float, mean_s: float) -> float:
-        """Return the peak-sensitive average latency.
-
-        It relaxes to the mean over all endpoints while nothing is measured, so that an
-        endpoint that was slow once is tried again, and a new one counts as average.
-        """
-        return mean_s + (self._latency_s - mean_s) * exp((self._measured_s - now_s) / LATENCY_TAU_S)
-
-    def measured(self, latency_s: float, now_s: float) -> None:
-        """Note one latency: a higher one counts at once, a lower one by and by."""
-        if latency_s >= self._latency_s:
-            self._latency_s = latency_s
-        else:
-            keep = exp((self._measured_s - now_s) / LATENCY_TAU_S)
-            self._latency_s = latency_s + (self._latency_s - latency_s) * keep
-        self._measured_s = now_s
 
 
 class Balancer:
@@ -135,6 +80,7 @@ class Balancer:
         self._ready: list[EndpointState] = []
         self._aside: list[EndpointState] = []
         self._probe_due_s = NEVER_S
+        self._limited = False
 
     # -- for subclasses ---------------------------------------------------------------
 
@@ -162,10 +108,12 @@ class Balancer:
             raise UsageError("the slot table of an EndpointSet names endpoints that it lacks")
         known = self._states
         self._states = {}
+        self._limited = any(endpoint.limit for endpoint in endpoints.endpoints)
         for endpoint in endpoints.endpoints:
             state = known.get(endpoint.address) or EndpointState(endpoint, self._policy)
-            state.endpoint = endpoint
-            state.weight = endpoint.weight
+            state.take(endpoint)
+            if not self._limited and len(endpoints.endpoints) == 1:
+                state.in_flight = 0  # nobody counts where there is nothing to choose
             self._states[endpoint.address] = state
         self._set = endpoints
         self._slots = slots
@@ -186,8 +134,10 @@ class Balancer:
             excluded: endpoints this call has tried already.
 
         Returns:
-            None if there is no endpoint that is not excluded.
+            None if there is no endpoint that is neither excluded nor at its limit.
         """
+        if self._limited:
+            excluded = (*excluded, *(each.endpoint for each in self._states.values() if each.full))
         if key is not None:
             owner = self._owner_of(key, now_s, excluded)
             if owner is not None:
@@ -203,6 +153,15 @@ class Balancer:
         if ready:
             return self.choose(ready, now_s).endpoint
         return self._last_resort(now_s, excluded)
+
+    def limit_reached(self) -> str:
+        """Say that every endpoint is at its limit; empty: that is not so, or there is none."""
+        states = self._states.values()
+        if not states or not all(state.full for state in states):
+            return ""
+        limits = sorted({state.limit for state in states})
+        told = f"{limits[0]}" if len(limits) == 1 else f"{limits[0]}..{limits[-1]}"
+        return f"all {len(states)} servers have as many calls of this client as they allow ({told})"
 
     def started(self, endpoint: Endpoint, now_s: float) -> None:
         """Count a call as in flight on `endpoint`."""

@@ -6,6 +6,7 @@ A map travels and is stored as one msgpack array. Columns instead of rows keep i
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +15,18 @@ from typing import Any
 
 import msgpack
 
-from libevrpc.core.endpoints import EndpointSet, parse_endpoint
+from libevrpc.core.endpoints import LIMIT_MAX, Endpoint, EndpointSet, parse_endpoint
 from libevrpc.core.slots import MEMBERS_MAX, SLOTS_MAX, SlotTable, slots_of_client
 from libevrpc.errors import ConfigError, ProtocolError, UsageError
 
-__all__ = ["ClusterMap", "ServerEntry", "ServerState", "ServiceTable"]
+__all__ = [
+    "ClusterMap",
+    "ServerEntry",
+    "ServerState",
+    "ServiceTable",
+    "tags_and_limit",
+    "tags_with_limit",
+]
 
 FORMAT = 1
 """First element of an encoded map; other formats are refused by name."""
@@ -33,6 +41,9 @@ AGE_S_MAX = 6553.5
 STAMP_MAX = (1 << 63) - 1
 """Largest epoch or version."""
 _NARROW_MAX = 256
+_LIMIT_DIGITS = re.compile("[0-9]{1,7}")
+_LIMIT_TAG = "evrpc-limit="
+"""A server's limit travels as a tag: centers and clients that know no limits stay compatible."""
 
 
 class ServerState(IntEnum):
@@ -207,19 +218,36 @@ class ClusterMap:
         if table is None or not table.members:
             return EndpointSet((), None, self.stamp)
         entries = [self.servers[member] for member in table.members]
-        endpoints = tuple(
-            replace(
-                parse_endpoint(entry.address),
-                weight=entry.weight if entry.state is ServerState.UP else 0.0,
-                tags=entry.tags,
-            )
-            for entry in entries
-        )
+        endpoints = tuple(_endpoint_of(entry) for entry in entries)
         load_of = {entry.address: entry.load for entry in entries}
         slots = SlotTable(endpoints, table.owners)
         own = slots_of_client(client_id, vnodes, len(slots))
         ranked = sorted(own, key=lambda slot: load_of[slots.owner(slot).address])
         return EndpointSet(endpoints, slots, self.stamp, tuple(ranked))
+
+
+def tags_with_limit(tags: tuple[str, ...], limit: int) -> tuple[str, ...]:
+    """Return the tags that tell of a server's limit beside its own ones. Any thread."""
+    return (*tags, f"{_LIMIT_TAG}{limit}") if limit else tags
+
+
+def tags_and_limit(tags: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """Take what `tags_with_limit` made apart; what is no limit is a tag. Any thread."""
+    limit = 0
+    plain = []
+    for tag in tags:
+        digits = tag.removeprefix(_LIMIT_TAG)
+        if digits != tag and _LIMIT_DIGITS.fullmatch(digits):
+            limit = min(int(digits), LIMIT_MAX)
+        else:
+            plain.append(tag)
+    return tuple(plain), limit
+
+
+def _endpoint_of(entry: ServerEntry) -> Endpoint:
+    tags, limit = tags_and_limit(entry.tags)
+    weight = entry.weight if entry.state is ServerState.UP else 0.0
+    return replace(parse_endpoint(entry.address), weight=weight, tags=tags, limit=limit)
 
 
 def _u16(values: Any) -> bytes:

@@ -17,12 +17,21 @@ from types import MappingProxyType
 from libevrpc.core.endpoints import UNIX_PREFIX, Endpoint, parse_endpoint
 from libevrpc.errors import ConfigError
 
-__all__ = ["TARGET_PARSERS", "Target", "TargetParser", "parse_endpoints", "parse_target"]
+__all__ = [
+    "TARGET_PARSERS",
+    "Target",
+    "TargetParser",
+    "parse_endpoints",
+    "parse_target",
+    "parse_targets",
+]
 
 DIRECT = "direct"
 """Scheme of a target that is one address."""
 TARGET_ENDPOINTS_MAX = 10_000
 """Most addresses in one target; longer lists belong into a registry."""
+TARGETS_MAX = 8
+"""Most registries that one server announces itself at."""
 _TRANSPORTS = ("tcp", "http", "grpc", "rpc", "brpc", "prpc")
 """What people put before an address that needs nothing before it."""
 
@@ -93,6 +102,21 @@ def parse_target(text: str, parsers: Mapping[str, TargetParser] | None = None) -
     if parser is None:
         raise ConfigError(_unknown_scheme(text, scheme, known))
     return parser(text, rest)
+
+
+def parse_targets(text: str) -> tuple[Target, ...]:
+    """Read several targets, with blanks between them: where a server announces itself. Any thread.
+
+    Raises:
+        ConfigError: one is wrong or given twice, there is none, or more than TARGETS_MAX.
+    """
+    spelled = text.split()
+    if not spelled or len(spelled) > TARGETS_MAX:
+        raise ConfigError(f"{len(spelled)} targets: write 1 to {TARGETS_MAX}, with blanks between")
+    for each in spelled:
+        if spelled.count(each) > 1:
+            raise ConfigError(f"target {each!r} is given twice")
+    return tuple(parse_target(each) for each in spelled)
 
 
 def _list_meant(text: str, known: Mapping[str, TargetParser]) -> str:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from libevrpc.clock import monotonic_s
-from libevrpc.core.clustermap import ClusterMap
+from libevrpc.core.clustermap import ClusterMap, tags_with_limit
 from libevrpc.core.endpoints import EndpointSet
 from libevrpc.core.mapcache import (
     CacheAction,
@@ -306,7 +306,7 @@ class CenterRegistrar(_Driver):
             services=announced.services,
             load=load.utilisation,
             weight=announced.weight,
-            tags=announced.tags,
+            tags=tags_with_limit(announced.tags, announced.limit),
             session=self._session,
             cpu=load.cpu,
             memory_bytes=load.memory_bytes,

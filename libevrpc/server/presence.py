@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 
 from libevrpc.clock import monotonic_s
 from libevrpc.core.endpoints import parse_endpoint
-from libevrpc.core.targets import Target, parse_target
+from libevrpc.core.targets import Target, parse_targets
 from libevrpc.errors import ConfigError
-from libevrpc.registry.base import Announcement, LoadSample
+from libevrpc.registry.base import Announcement, LoadSample, Registrar
 from libevrpc.registry.opening import open_registrar
 from libevrpc.server.internal import Offer
 from libevrpc.server.statistics import ServerStatistics
@@ -34,15 +35,15 @@ _LOOPBACK_NAMES = (
 
 
 class Presence:
-    """Announces one server. Methods: the server's thread of the moment.
+    """Announces one server, at one registry or several. Methods: one thread at a time.
 
     Args:
-        settings: registry target, advertised address, weight, tags.
+        settings: registry targets, advertised address, what is told with it.
         listened: the first address listened on.
         statistics: counters to derive the load from.
 
     Raises:
-        ConfigError: the target is wrong, or the address to advertise leads nowhere.
+        ConfigError: a target is wrong, or the address to advertise leads nowhere.
     """
 
     def __init__(
@@ -51,33 +52,51 @@ class Presence:
         listened: str,
         statistics: Callable[[], ServerStatistics],
     ) -> None:
-        target = parse_target(settings.registry)
-        self._settings = settings
-        self._address = advertised_address(settings.advertise or listened, target)
-        self._registrar = open_registrar(target, settings)
-        self._meter = LoadMeter(statistics, settings.workers)
+        targets = parse_targets(settings.registry)
+        address = settings.advertise or listened
+        for each in targets:
+            self._address = advertised_address(address, each)
+        self._registrars = [open_registrar(each, settings) for each in targets]
+        self._samples = [LoadMeter(statistics, settings.workers).sample for _ in targets]
 
-    def start(self, offers: Mapping[str, Offer]) -> None:
+    def start(self, offers: Mapping[str, Offer], settings: ServerSettings) -> None:
         """Announce what is offered, by the services' full names."""
-        self._registrar.start(self._announcement(offers), self._meter.sample)
+        announcement = self._announcement(offers, settings)
+        for registrar, sample in zip(self._registrars, self._samples, strict=True):
+            registrar.start(announcement, sample)
 
-    def update(self, offers: Mapping[str, Offer]) -> None:
-        """Announce other offers."""
-        self._registrar.update(self._announcement(offers))
+    def update(self, offers: Mapping[str, Offer], settings: ServerSettings) -> None:
+        """Announce other offers, or other words about them."""
+        announcement = self._announcement(offers, settings)
+        for registrar in self._registrars:
+            registrar.update(announcement)
 
     def withdraw(self) -> None:
-        """Say goodbye and end."""
-        self._registrar.withdraw(_WITHDRAW_S)
-        self._registrar.close()
+        """Say goodbye everywhere and end; one registry that is down costs the others nothing."""
+        others = [
+            threading.Thread(target=_withdraw, args=(each,), name="libevrpc-leave", daemon=True)
+            for each in self._registrars[1:]
+        ]
+        for thread in others:
+            thread.start()
+        _withdraw(self._registrars[0])
+        for thread in others:
+            thread.join()
 
-    def _announcement(self, offers: Mapping[str, Offer]) -> Announcement:
+    def _announcement(self, offers: Mapping[str, Offer], settings: ServerSettings) -> Announcement:
         return Announcement(
             self._address,
             tuple(sorted(offers)),
-            self._settings.weight,
-            self._settings.tags,
+            settings.weight,
+            settings.tags,
+            settings.limit,
             methods=tuple(sorted(_methods_of(offers))),
         )
+
+
+def _withdraw(registrar: Registrar) -> None:
+    registrar.withdraw(_WITHDRAW_S)
+    registrar.close()
 
 
 def _methods_of(offers: Mapping[str, Offer]) -> Iterator[str]:

@@ -35,7 +35,7 @@ from libevrpc.server.shard import Shard
 from libevrpc.server.signals import StopSignals
 from libevrpc.server.statistics import ServerStatistics
 from libevrpc.server.workers import WorkerPool
-from libevrpc.settings import ServerSettings, load_settings
+from libevrpc.settings import ServerSettings, adjusted, load_settings
 
 __all__ = ["RpcServer"]
 
@@ -75,7 +75,8 @@ class RpcServer:
         threads: loop threads, 1..64 (2).
         workers: most worker threads, 1..4096 (32).
         client_timeout_s: a client of ours that is silent for longer is gone (30).
-        registry: target to announce the services at, such as ``center://host:8899``.
+        registry: target to announce the services at, such as ``center://host:8899``; several
+            with blanks between, or as a list.
         advertise: address that clients dial, where it is not the one listened on.
         processes: processes that share the listening sockets; 1.
         config: an ini file; see config/server.ini for every key.
@@ -94,7 +95,7 @@ class RpcServer:
         threads: int | None = None,
         workers: int | None = None,
         client_timeout_s: float | None = None,
-        registry: str | None = None,
+        registry: str | Sequence[str] | None = None,
         advertise: str | None = None,
         processes: int | None = None,
         config: str | Path | None = None,
@@ -105,7 +106,7 @@ class RpcServer:
             "threads": threads,
             "workers": workers,
             "client_timeout_s": client_timeout_s,
-            "registry": registry,
+            "registry": registry if registry is None else _spelled(registry),
             "advertise": advertise,
             "processes": processes,
             **settings,
@@ -177,7 +178,7 @@ class RpcServer:
         with self._change_lock:
             self._publish(self._methods.with_entries(entries))
             self._offers = {**self._offers, descriptor.full_name: descriptor}
-        self._announce()
+            self._announce()
 
     def add_object(
         self, target: object, name: str | None = None, *, inline: bool | Iterable[str] = False
@@ -198,7 +199,7 @@ class RpcServer:
         with self._change_lock:
             self._publish(self._methods.with_entries(entries))
             self._offers = {**self._offers, service: (service, signatures_of(target, entries))}
-        self._announce()
+            self._announce()
 
     def remove_service(self, name: str) -> None:
         """Stop serving a service; its calls in flight are finished.
@@ -212,7 +213,7 @@ class RpcServer:
                 raise UsageError(f"service {name!r} is not served; services: {known}")
             self._publish(self._methods.without(name))
             self._offers = {key: value for key, value in self._offers.items() if key != name}
-        self._announce()
+            self._announce()
 
     def _publish(self, methods: MethodTable) -> None:
         self._methods = methods
@@ -222,7 +223,31 @@ class RpcServer:
     def _announce(self) -> None:
         if self._presence is not None:
             self._presence.update(self._offers)
+    def announce(
+        self,
+        *,
+        weight: float | None = None,
+        tags: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> None:
+        """Tell the registry something else about this server; also while running.
 
+        Args:
+            weight: share of the load beside other servers, 0.01..65; None: as before.
+            tags: words told with the server; None: as before.
+            limit: most calls that one client may have in flight here, 0: any number; None: as
+                before.
+
+        Raises:
+            ConfigError: a value is out of its range.
+        """
+        with self._change_lock:
+            given = {"weight": weight, "tags": tags, "limit": limit}
+            self.settings = adjusted(self.settings, given)
+            self._announce()
+
+
+        """Under the lock: what is announced last is what holds."""
     # -- life ---------------------------------------------------------------------------
 
     @property
@@ -273,7 +298,8 @@ class RpcServer:
         self._dispatcher = Dispatcher(sockets, shards, _connections_max(self.settings))
         self._dispatcher.start()
         if self._presence is not None:
-            self._presence.start(self._offers)
+            with self._change_lock:
+                self._presence.start(self._offers, self.settings)
         log.info("listening on %s", " ".join(self._addresses))
 
     def after_fork(self) -> None:
@@ -435,6 +461,10 @@ def _bound_address(sock: socket.socket, endpoint: Endpoint) -> str:
 
 def _connections_max(settings: ServerSettings) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+def _spelled(registry: str | Sequence[str]) -> str:
+    return registry if isinstance(registry, str) else " ".join(registry)
+
+
     if soft == resource.RLIM_INFINITY:
         return settings.connections_max
     return max(1, min(settings.connections_max, soft - _SPARE_DESCRIPTORS))
