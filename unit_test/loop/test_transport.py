@@ -275,3 +275,103 @@ def test_names_that_cannot_be_listened_on_are_refused() -> None:
     for text in ("no-such-host.invalid:0", "unix:///no/such/folder/s.sock"):
         with pytest.raises(ConfigError, match="cannot listen on"):
             bind_endpoint(parse_endpoint(text, listening=True))
+
+
+def finish(transport: Transport) -> None:
+    on_loop(transport.loop, lambda: transport.finish("done"))
+
+
+def test_finish_sends_what_waits_and_then_ends(make: Callable[..., Made]) -> None:
+    transport, owner, peer = make()
+    data = b"x" * 3_000_000
+    assert transport.hold(b"first")
+    assert transport.send(data)
+    assert transport.unsent_bytes > 0
+    finish(transport)
+    finish(transport)
+    assert transport.closed
+    assert not transport.send(b"more")
+    assert not transport.hold(b"more")
+    peer.sendall(b"nobody reads this")
+    assert receive(peer, 5 + len(data)) == b"first" + data
+    assert peer.recv(1) == b""
+    assert not owner.shut.is_set()
+    peer.close()
+    assert owner.shut.wait(WAIT_S)
+    assert (owner.reason, owner.seen) == ("done", b"")
+
+
+def test_finish_sends_what_is_held_back(make: Callable[..., Made]) -> None:
+    transport, owner, peer = make()
+    on_loop(transport.loop, transport.cork)
+    assert transport.send(b"corked")
+    finish(transport)
+    on_loop(transport.loop, transport.resume_reading)
+    on_loop(transport.loop, transport.pause_reading)  # reading goes on all the same
+    assert peer.recv(100) == b"corked"
+    assert peer.recv(1) == b""
+    peer.close()
+    assert owner.shut.wait(WAIT_S)
+
+
+def test_finish_of_a_broken_connection_is_its_end(make: Callable[..., Made]) -> None:
+    transport, owner, peer = make()
+    on_loop(transport.loop, transport.cork)
+    assert transport.send(b"corked")
+
+    def break_and_finish() -> None:
+        peer.close()
+        transport.finish("done")
+
+    on_loop(transport.loop, break_and_finish)
+    assert owner.shut.wait(WAIT_S)
+    assert owner.reason.startswith("write failed: ")
+    finish(transport)
+    on_loop(transport.loop, transport.reset_at_end)
+
+
+def test_finished_connection_that_is_not_read_can_be_closed(make: Callable[..., Made]) -> None:
+    transport, owner, peer = make()
+    assert transport.send(b"x" * 3_000_000)
+    finish(transport)
+    assert transport.stalled_since_s is not None
+    transport.close("enough")
+    assert owner.shut.wait(WAIT_S)
+    assert owner.reason == "enough"
+    assert transport.unsent_bytes == 0
+    peer.close()
+
+
+def over_tcp(loop: EventLoop) -> tuple[Transport, Owner, socket.socket]:
+    """Return a transport whose peer can tell an end from a reset."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname(), WAIT_S)
+        left, _ = listener.accept()
+    left.setblocking(False)
+    transport = Transport(
+        left, loop, peer="test", unsent_bytes_max=1 << 24, unsent_pause_bytes=1 << 22
+    )
+    owner = Owner()
+    owner.transport = transport
+    on_loop(loop, lambda: transport.start(owner))
+    return transport, owner, peer
+
+
+def test_an_end_is_a_reset_where_that_was_asked_for_unless_it_is_finished() -> None:
+    loop = EventLoop("transport-test")
+    loop.start()
+    for ending in ("close", "finish"):
+        transport, owner, peer = over_tcp(loop)
+        on_loop(loop, transport.reset_at_end)
+        assert transport.send(b"x")
+        assert peer.recv(10) == b"x"
+        if ending == "finish":
+            finish(transport)
+            assert peer.recv(10) == b""
+        else:
+            transport.close("failed")
+            with pytest.raises(ConnectionResetError):
+                peer.recv(10)
+        peer.close()
+        assert owner.shut.wait(WAIT_S)
+    loop.stop(WAIT_S)
