@@ -114,6 +114,19 @@ class ListContract:
                 second.until(second.resolver.trouble, "the registry is known to be down")
             second.until_addresses(server.address)
 
+    def test_when_the_last_server_says_goodbye(self, harness: Harness, tmp_path: Path) -> None:
+        service = new_service()
+        server = server_of(harness, service)
+        with watched(harness, service, tmp_path / "view") as view:
+            with announced(harness, server, tmp_path):
+                view.until_addresses(server.address)
+            if "empty" in harness.cannot:
+                view.until(view.resolver.trouble, "the registry knows nobody")
+                assert view.lists[-1].endpoints
+            else:
+                view.until_addresses()
+                assert "has no server" in str(view.resolver.trouble())
+
     def test_two_hundred_servers(self, harness: Harness, tmp_path: Path) -> None:
         service = new_service()
         servers = [server_of(harness, service) for _ in range(MANY)]
@@ -125,9 +138,10 @@ class ListContract:
                 registrar.start(server, load)
             view.until_addresses(*expected)
             assert len(view.lists) < MANY / 2
-            for registrar in registrars:
+            for registrar in registrars[1:]:
                 registrar.withdraw(10.0)
-            view.until_addresses()
+            view.until_addresses(expected[0])
+            registrars[0].withdraw(10.0)
 
 
 class AnnounceContract(ListContract):
@@ -137,16 +151,18 @@ class AnnounceContract(ListContract):
         self, harness: Harness, tmp_path: Path
     ) -> None:
         one, two = new_service("One"), new_service("Two")
+        stays = server_of(harness, one)
         with (
+            announced(harness, stays, tmp_path / "stays"),
             serving(harness, tmp_path, *foo(one)) as server,
             watched(harness, one, tmp_path) as first,
             watched(harness, two, tmp_path) as second,
         ):
-            first.until_addresses(server.address)
+            first.until_addresses(stays.address, server.address)
             server.add_object(*foo(two))
             second.until_addresses(server.address)
             server.remove_service(one)
-            first.until_addresses()
+            first.until_addresses(stays.address)
             second.until_addresses(server.address)
 
     def test_weight_tags_and_limit_of_a_running_server_reach_watchers(
@@ -205,19 +221,20 @@ class AnnounceContract(ListContract):
         self, harness: Harness, tmp_path: Path
     ) -> None:
         one, two = new_service("One"), new_service("Two")
-        server = server_of(harness, one)
+        server, stays = server_of(harness, one), server_of(harness, one)
         with (
             watched(harness, one, tmp_path / "1") as first,
             watched(harness, two, tmp_path / "2") as second,
+            announced(harness, stays, tmp_path / "stays"),
             announced(harness, server, tmp_path) as registrar,
         ):
-            first.until_addresses(server.address)
+            first.until_addresses(stays.address, server.address)
             with harness.outage():
                 registrar.update(replace(server, services=(two,)))
                 with watched(harness, one, tmp_path / "probe") as probe:
                     probe.until(probe.resolver.trouble, "the registry is known to be down")
             second.until_addresses(server.address)
-            first.until_addresses()
+            first.until_addresses(stays.address)
 
     def test_a_lost_session_is_made_anew(self, harness: Harness, tmp_path: Path) -> None:
         service = new_service()
