@@ -33,6 +33,9 @@ CHUNKS_FREE: Final = 1024
 """Chunks that may be of any length; when there are more, they are counted against their bytes."""
 CHUNK_BYTES_MIN: Final = 32
 """Mean length of the chunks of a body with many of them. Else a few MiB cost seconds."""
+_METHODS = frozenset(
+    (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"CONNECT", b"TRACE")
+)
 _MESSAGE_HEADERS = frozenset({"content-length", "transfer-encoding", "host"})
 """Headers that must not differ between two readers of one message."""
 _NOT_DONE = (h11.IDLE, h11.SEND_BODY, h11.MUST_CLOSE, h11.ERROR)
@@ -40,17 +43,21 @@ _NOT_DONE = (h11.IDLE, h11.SEND_BODY, h11.MUST_CLOSE, h11.ERROR)
 
 
 def probe_http(head: bytes) -> Probe:
-    """Tell whether a message begins like an HTTP request: capitals, then a space.
+    """Tell whether a message begins like an HTTP request.
 
-    Empty lines before it are allowed, as RFC 9112 asks.
+    That is a method that we know, or another word in capitals with a target behind it. Empty
+    lines before it are allowed, as RFC 9112 asks.
     """
-    start = head.lstrip(b"\r\n")
-    word, space, _ = start.partition(b" ")
+    word, space, target = head.lstrip(b"\r\n").partition(b" ")
     if len(word) > METHOD_CHARS_MAX or (word and not (word.isalpha() and word.isupper())):
         return Probe.NO
-    if space:
-        return Probe.YES if word else Probe.NO
-    return Probe.MORE
+    if not space:
+        return Probe.MORE
+    if word in _METHODS:
+        return Probe.YES
+    if word and not target:
+        return Probe.MORE
+    return Probe.YES if word and target.startswith((b"/", b"*", b"h")) else Probe.NO
 
 
 class HttpConnection:
@@ -171,7 +178,8 @@ class HttpConnection:
 
     def go_on(self) -> bytes:
         """Return the word that a client waits for before it sends its body."""
-        return bytes(self._peer.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+        word = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+        return bytes(self._peer.send(word) or b"")
 
     def respond(self, reply: HttpReply, *, close: bool = False) -> bytes:
         """Return the bytes of the one answer.

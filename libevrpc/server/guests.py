@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from libevrpc.core.prpc import WireLimits
 from libevrpc.core.wires import Wire
 from libevrpc.errors import ConfigError
 from libevrpc.inifile import nearest
+from libevrpc.server.pages import Pages
 
 if TYPE_CHECKING:
     from libevrpc.server.internal import Offer
@@ -38,6 +39,7 @@ class GuestContext:
         token_fits: whether pages may be shown to who shows this token (b"": none); calls are
             held against it by the server itself, see `GuestRequest.token`.
         wires: the wires of this server by name, this one included; complete once it serves.
+        pages: what HTTP answers beside calls, and the wires that CONNECT leads to.
     """
 
     limits: WireLimits
@@ -47,6 +49,7 @@ class GuestContext:
     stopping: Callable[[], bool]
     token_fits: Callable[[bytes], bool]
     wires: Mapping[str, Wire]
+    pages: Pages = field(default_factory=Pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,12 @@ class Guest:
     chosen: bool = False
 
 
+def _http(context: GuestContext) -> Wire:
+    from libevrpc.server.http.reader import http_wire
+
+    return http_wire(context)
+
+
 def _mprpc(context: GuestContext) -> Wire:
     from libevrpc.server.guest_mprpc import make_mprpc
 
@@ -77,6 +86,7 @@ def _mprpc_be(context: GuestContext) -> Wire:
 
 
 GUESTS: dict[str, Guest] = {
+    "http": Guest(_http, needs="http"),
     "mprpc": Guest(_mprpc),
     "mprpc-be": Guest(_mprpc_be, chosen=True),
 }
@@ -107,4 +117,4 @@ def open_wires(names: Iterable[str], context: GuestContext, wires: dict[str, Wir
             if name in wanted:
                 needed = f"pip install 'libevrpc[{guest.needs}]'"
                 raise ConfigError(f"wires = {name}: {exc.name} is missing: {needed}") from exc
-            log.debug("wire %s is left out: %s is not installed", name, exc.name)
+            log.info("wire %s is left out: %s is not installed", name, exc.name)

@@ -30,6 +30,7 @@ from libevrpc.server.guests import GuestContext, open_wires
 from libevrpc.server.internal import Offer, internal_entries, signatures_of
 from libevrpc.server.limits import session_limits, wire_limits
 from libevrpc.server.methods import MethodTable, object_entries, service_entries
+from libevrpc.server.pages import Pages
 from libevrpc.server.presence import Presence
 from libevrpc.server.shard import Shard
 from libevrpc.server.signals import StopSignals
@@ -127,6 +128,7 @@ class RpcServer:
         self._hurry = threading.Event()
         self._stopping = False
         self._stopped = threading.Event()
+        self._pages = Pages()
         self._wires: dict[str, Wire] = {}
         open_wires(self.settings.wires, self._guest_context(), self._wires)
 
@@ -141,6 +143,7 @@ class RpcServer:
             stopping=lambda: self._stopping,
             token_fits=lambda token: door is None or door.knows(token),
             wires=self._wires,
+            pages=self._pages,
         )
 
     # -- services -----------------------------------------------------------------------
@@ -220,9 +223,6 @@ class RpcServer:
         for shard in self._shards:
             shard.methods = methods  # one store: a loop sees the old table or the new one
 
-    def _announce(self) -> None:
-        if self._presence is not None:
-            self._presence.update(self._offers)
     def announce(
         self,
         *,
@@ -246,8 +246,16 @@ class RpcServer:
             self.settings = adjusted(self.settings, given)
             self._announce()
 
-
+    def _announce(self) -> None:
         """Under the lock: what is announced last is what holds."""
+        if self._presence is not None:
+            self._presence.update(self._offers, self.settings)
+
+    @property
+    def pages(self) -> Pages:
+        """What the server answers over HTTP beside calls; pages may be added at any time."""
+        return self._pages
+
     # -- life ---------------------------------------------------------------------------
 
     @property
@@ -453,6 +461,10 @@ class _Deadline:
             event.wait(min(self.left_s(), 0.1))
 
 
+def _spelled(registry: str | Sequence[str]) -> str:
+    return registry if isinstance(registry, str) else " ".join(registry)
+
+
 def _bound_address(sock: socket.socket, endpoint: Endpoint) -> str:
     if endpoint.path:
         return endpoint.address
@@ -461,10 +473,6 @@ def _bound_address(sock: socket.socket, endpoint: Endpoint) -> str:
 
 def _connections_max(settings: ServerSettings) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-def _spelled(registry: str | Sequence[str]) -> str:
-    return registry if isinstance(registry, str) else " ".join(registry)
-
-
     if soft == resource.RLIM_INFINITY:
         return settings.connections_max
     return max(1, min(settings.connections_max, soft - _SPARE_DESCRIPTORS))

@@ -172,7 +172,7 @@ def test_a_client_that_waits_is_told_to_go_on() -> None:
     connection = HttpConnection(LIMITS)
     head = POST.replace(b"Host: a", b"Host: a\r\nExpect: 100-continue").partition(b"hello")[0]
     assert [item.waits for item in all_of(connection, head)] == [True]
-    assert connection.go_on() == b"HTTP/1.1 100 \r\n\r\n"
+    assert connection.go_on() == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert all_of(connection, b"hello")[-1].body == b"hello"
 
 
@@ -269,7 +269,11 @@ def test_json_is_written_for_people_too() -> None:
     ("head", "answer"),
     [
         (b"GET /", Probe.YES),
+        (b"CONNECT h:1", Probe.YES),
         (b"PROPFIND / HTTP", Probe.YES),
+        (b"PRI * HTTP/2.0", Probe.YES),
+        (b"PROPFIND ", Probe.MORE),
+        (b"CALL Foo.Sum", Probe.NO),
         (b"\r\nPOST /", Probe.YES),
         (b"GET", Probe.MORE),
         (b"PROP", Probe.MORE),
