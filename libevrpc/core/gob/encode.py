@@ -164,9 +164,7 @@ def _put_top(writing: _Writing, schema: Schema, value: Any) -> None:
         schema = schema.elem
         if value is None:
             raise GobError(f"None has no type of its own: a {schema.name} is wanted")
-    put_int(writing.out, schema.type_id)
-    if schema.kind is not Kind.STRUCT:
-        writing.out.append(0)
+    writing.out += schema.head
     _PUT[schema.kind](writing, schema, value)
 
 

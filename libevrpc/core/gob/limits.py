@@ -25,6 +25,7 @@ __all__ = [
     "UINT",
     "VALUES_MAX",
     "GobError",
+    "GobTooLongError",
 ]
 
 MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -60,3 +61,7 @@ FIRST_USER_ID: Final = 64
 
 class GobError(ProtocolError):
     """These bytes are no gob, or break a limit; or a value is not what its type says."""
+
+
+class GobTooLongError(GobError):
+    """A message is longer than whoever reads it allows."""

@@ -89,6 +89,15 @@ class Schema:
     fields: tuple[Field, ...] = ()
 
     @property
+    def head(self) -> bytes:
+        """What a message begins with whose value has this type."""
+        out = bytearray()
+        put_int(out, self.type_id)
+        if self.kind is not Kind.STRUCT:
+            out.append(0)
+        return bytes(out)
+
+    @property
     def needs(self) -> tuple[Schema, ...]:
         """The types that this one is made of."""
         inner = tuple(part for part in (self.key, self.elem) if part is not None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from libevrpc.core.gob.decode import learn_from, read_definition, read_value
 from libevrpc.core.gob.learned import TypeTable
-from libevrpc.core.gob.limits import MESSAGE_BYTES_MAX, REREAD_BYTES_MAX, GobError
+from libevrpc.core.gob.limits import MESSAGE_BYTES_MAX, REREAD_BYTES_MAX, GobError, GobTooLongError
 from libevrpc.core.gob.octets import Cursor, put_uint, uint_at
 from libevrpc.core.gob.schema import ANYTHING, Kind, schema_of
 
@@ -53,18 +53,13 @@ class RawValue:
 
 
 class GobReader:
-    """Cuts a stream into messages, learns types from some and returns the others.
+    """Cuts a stream into messages, learns types from some and returns the others."""
 
-    Args:
-        message_bytes_max: longest message.
-    """
+    __slots__ = ("_begun", "_buffer", "_learned", "_pos", "_reread", "_table")
 
-    __slots__ = ("_begun", "_buffer", "_learned", "_limit", "_pos", "_reread", "_table")
-
-    def __init__(self, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+    def __init__(self) -> None:
         self._buffer = bytearray()
         self._pos = 0
-        self._limit = message_bytes_max
         self._table = TypeTable()
         self._begun: RawValue | None = None  # it defines types inside of itself
         self._learned: set[int] = set()
@@ -80,20 +75,17 @@ class GobReader:
         """Take what arrived."""
         self._buffer += data
 
-    def drain(self) -> bytes:
-        """Give back the bytes that belong to no message yet."""
-        rest = bytes(self._buffer[self._pos :])
-        self._buffer.clear()
-        self._pos = 0
-        return rest
-
-    def next_value(self) -> RawValue | None:
+    def next_value(self, bytes_max: int = MESSAGE_BYTES_MAX) -> RawValue | None:
         """Return the next value, None: feed more.
 
+        Args:
+            bytes_max: longest message.
+
         Raises:
+            GobTooLongError: a message is longer.
             GobError: what follows cannot be read; nor can the rest of the stream.
         """
-        while (content := self._message()) is not None:
+        while (content := self._message(bytes_max)) is not None:
             if self._begun is None:
                 cursor = Cursor(content)
                 type_id = cursor.signed()
@@ -102,7 +94,7 @@ class GobReader:
                     continue
                 begun = RawValue(type_id, content, cursor.pos, self._table)
             else:
-                begun = self._longer(self._begun, content)
+                begun = self._longer(self._begun, content, bytes_max)
             if learn_from(self._table, begun.type_id, begun.data, begun.pos, self._learned):
                 self._begun = None
                 self._learned = set()
@@ -110,23 +102,23 @@ class GobReader:
             self._begun = begun
         return None
 
-    def _longer(self, begun: RawValue, content: bytes) -> RawValue:
+    def _longer(self, begun: RawValue, content: bytes, bytes_max: int) -> RawValue:
         """Join the pieces of a value that defines types inside of itself."""
         size = bytearray()
         put_uint(size, len(content))
         data = b"".join((begun.data, size, content))
         self._reread += len(data)
-        if self._reread > REREAD_BYTES_MAX or len(data) > self._limit:
+        if self._reread > REREAD_BYTES_MAX or len(data) > bytes_max:
             raise GobError(f"too long for a value that defines types: {len(data)} bytes")
         return RawValue(begun.type_id, data, begun.pos, self._table)
 
-    def _message(self) -> bytes | None:
+    def _message(self, bytes_max: int) -> bytes | None:
         found = uint_at(self._buffer, self._pos)
         if found is None:
             return None
         size, start = found
-        if size > self._limit:
-            raise GobError(f"message of {size} bytes, limit {self._limit}")
+        if size > bytes_max:
+            raise GobTooLongError(f"gob message of {size} bytes, limit {bytes_max}")
         if not size:
             raise GobError("message of no bytes")
         end = start + size

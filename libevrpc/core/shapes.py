@@ -1,0 +1,144 @@
+"""JSON and msgpack values in the shape of type hints, and back: dicts where dataclasses stand.
+
+The hints are gob's, see `libevrpc.core.gob.schema`, so one handler has one signature on all
+wires. Names that a dataclass lacks are ignored, fields that are not named have their default,
+else zero.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+from libevrpc.core.gob.limits import DEPTH_MAX
+from libevrpc.core.gob.schema import Kind, Schema
+from libevrpc.errors import ProtocolError
+
+__all__ = ["plain", "shaped"]
+
+_TYPES: dict[Kind, tuple[type, ...]] = {
+    Kind.BOOL: (bool,),
+    Kind.INT: (int,),
+    Kind.UINT: (int,),
+    Kind.FLOAT: (float, int),
+    Kind.STRING: (str,),
+    Kind.BYTES: (bytes,),
+}
+
+
+def shaped(value: Any, schema: Schema) -> Any:
+    """Return a value that came as JSON or msgpack in the shape of a type hint.
+
+    Bytes may be a string in base64, which is how Go's JSON has them.
+
+    Raises:
+        ProtocolError: it does not fit; names the place.
+    """
+    match schema.kind:
+        case Kind.INTERFACE:
+            return value
+        case Kind.POINTER:
+            assert schema.elem is not None
+            return None if value is None else shaped(value, schema.elem)
+        case Kind.STRUCT:
+            return _struct(value, schema)
+        case Kind.SLICE | Kind.ARRAY:
+            return _list(value, schema)
+        case Kind.MAP:
+            return _map(value, schema)
+    kinds = _TYPES.get(schema.kind, ())
+    if schema.kind is Kind.BYTES and isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise ProtocolError(f"{value!r:.60} is no base64") from None
+    if not isinstance(value, kinds) or (isinstance(value, bool) and schema.kind is not Kind.BOOL):
+        raise _unfit(value, schema)
+    if isinstance(value, int | float):
+        if schema.kind is Kind.UINT and value < 0:
+            raise _unfit(value, schema)
+        return float(value) if schema.kind is Kind.FLOAT else value
+    return value
+
+
+def _struct(value: Any, schema: Schema) -> Any:
+    if not isinstance(value, dict):
+        raise _unfit(value, schema)
+    found = {}
+    for field in schema.fields:
+        if field.name in value:
+            try:
+                found[field.attribute] = shaped(value[field.name], field.schema)
+            except ProtocolError as exc:
+                raise ProtocolError(f"{schema.name}.{field.name}: {exc}") from None
+        else:
+            found[field.attribute] = (field.make_default or field.schema.zero)()
+    assert schema.make is not None
+    try:
+        return schema.make(**found)
+    except (TypeError, ValueError) as exc:
+        raise ProtocolError(f"{schema.name} refuses this: {exc}") from None
+
+
+def _list(value: Any, schema: Schema) -> Any:
+    assert schema.elem is not None
+    assert schema.make is not None
+    if value is None and schema.kind is Kind.SLICE:  # Go's nil slice
+        return schema.make()
+    if not isinstance(value, list | tuple):
+        raise _unfit(value, schema)
+    if schema.kind is Kind.ARRAY and len(value) != schema.length:
+        raise ProtocolError(f"{len(value)} elements in a {schema.name}")
+    return schema.make([shaped(item, schema.elem) for item in value])
+
+
+def _map(value: Any, schema: Schema) -> Any:
+    assert schema.key is not None
+    assert schema.elem is not None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _unfit(value, schema)
+    return {_key(key, schema.key): shaped(item, schema.elem) for key, item in value.items()}
+
+
+def _key(key: Any, schema: Schema) -> Any:
+    """Read a key; in JSON every one is a string."""
+    if isinstance(key, str) and schema.kind in (Kind.INT, Kind.UINT):
+        try:
+            key = int(key)
+        except ValueError:
+            raise _unfit(key, schema) from None
+    return shaped(key, schema)
+
+
+def _unfit(value: Any, schema: Schema) -> ProtocolError:
+    return ProtocolError(f"{value!r:.60} is no {schema.name}")
+
+
+def plain(value: Any, *, text: bool = False, depth: int = DEPTH_MAX) -> Any:
+    """Return a value made of what JSON (`text`) or msgpack can carry: no dataclasses.
+
+    Raises:
+        ProtocolError: it holds itself, or lies too deep.
+    """
+    if depth < 0:
+        raise ProtocolError(f"values lie more than {DEPTH_MAX} deep in each other")
+    if isinstance(value, dict):
+        return {key: plain(item, text=text, depth=depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, text=text, depth=depth - 1) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        named = {
+            field.metadata.get("gob", field.name): getattr(value, field.name)
+            for field in dataclasses.fields(value)
+        }
+        return plain(named, text=text, depth=depth - 1)
+    if isinstance(value, SimpleNamespace):
+        return plain(vars(value), text=text, depth=depth - 1)
+    if text and isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value
