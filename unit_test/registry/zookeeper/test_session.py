@@ -6,22 +6,18 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from compare.zookeeper import ZooKeeperCluster
-from kazoo.client import KazooClient
 from kazoo.security import make_digest_acl
 
 from libevrpc.errors import ConfigError
 from libevrpc.registry.base import Announcement
 from libevrpc.registry.session import RegistryError
 from libevrpc.registry.zookeeper import ZooKeeperAnnounceSession, registrar, resolver
-from libevrpc.registry.zookeeper_layouts import plan_of
-from libevrpc.registry.zookeeper_link import SharedSession, acquire_session, release_session
 from libevrpc.settings import ClientSettings, ServerSettings
 from unit_test.fix_rpc import wait_until
 from unit_test.registry.zookeeper.tree import (
@@ -31,8 +27,10 @@ from unit_test.registry.zookeeper.tree import (
     announcing,
     beat_until,
     changes,
+    expire,
     new_name,
     plain_client,
+    sharing,
     target_of,
     watching,
 )
@@ -43,33 +41,8 @@ ECHO = Announcement("127.0.0.1:1", ("a.B",))
 USER = "user:password"
 
 
-@contextmanager
-def sharing(target: Any) -> Iterator[SharedSession]:
-    """Hold the session that everybody else with this target has."""
-
-    def listener(path: str | None) -> None:
-        pass
-
-    session = acquire_session(plan_of(target), listener)
-    try:
-        session.ready(10.0)
-        yield session
-    finally:
-        release_session(session, listener)
-
-
 def threads() -> list[str]:
     return [each.name for each in threading.enumerate() if "zookeeper" in each.name]
-
-
-def expire(hosts: str, session: SharedSession) -> None:
-    """End a session as if the server had: by closing it from a second client."""
-    wait_until(lambda: session.connected and session.id)
-    known = session._client.client_id  # noqa: SLF001 - what only the thief needs
-    thief = KazooClient(hosts, client_id=known)
-    thief.start()
-    thief.stop()
-    thief.close()
 
 
 def test_all_of_a_process_share_one_session(zookeeper: ZooKeeperCluster) -> None:

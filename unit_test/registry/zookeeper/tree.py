@@ -15,6 +15,8 @@ from libevrpc.core.endpoints import EndpointSet
 from libevrpc.core.targets import Target, parse_target
 from libevrpc.registry.base import Announcement
 from libevrpc.registry.zookeeper import ZooKeeperAnnounceSession, ZooKeeperWatchSession
+from libevrpc.registry.zookeeper_layouts import plan_of
+from libevrpc.registry.zookeeper_link import SharedSession, acquire_session, release_session
 from unit_test.fix_rpc import wait_until
 
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)  # the plain client's; ours has none
@@ -70,6 +72,31 @@ def watching(target: Target, service: str) -> Iterator[ZooKeeperWatchSession]:
         yield session
     finally:
         session.close()
+
+
+@contextmanager
+def sharing(target: Target) -> Iterator[SharedSession]:
+    """Hold the session that everybody else with this target has."""
+
+    def listener(path: str | None) -> None:
+        pass
+
+    session = acquire_session(plan_of(target), listener)
+    try:
+        session.ready(10.0)
+        yield session
+    finally:
+        release_session(session, listener)
+
+
+def expire(hosts: str, session: SharedSession) -> None:
+    """End a session as if the server had: by closing it from a second client."""
+    wait_until(lambda: session.connected and session.id)
+    known = session._client.client_id  # noqa: SLF001 - what only the thief needs
+    thief = KazooClient(hosts, client_id=known)
+    thief.start()
+    thief.stop()
+    thief.close()
 
 
 def addresses(session: ZooKeeperWatchSession) -> list[str]:
