@@ -82,7 +82,6 @@ FOREIGN = {
     "h11": "extra http",
     "prometheus_client": "extra http",
     "kazoo": "extra zk",
-    "grpc": "extra etcd",
     "sqlalchemy": "extra sql",
     "google_crc32c": "extra crc",
 }

@@ -251,6 +251,8 @@ _OPTIONS: Mapping[str, Mapping[str, _OptionCheck]] = MappingProxyType(
             "layout": _one_of("libevrpc", "tinyrpc"),
             "root": _is_root,
             "expiry": _is_span,
+            "auth_file": _is_absolute,
+            "transport": _one_of("tcp", "http"),
         },
         "http": {
             "dialect": _one_of("tinyrpc", "geerpc"),

@@ -1,0 +1,264 @@
+"""The `etcd://` registry: what the engine's two threads do with a lease and with a watch.
+
+Options of a target ``etcd://h:p,h:p[/pkg.Service]?...``: ``layout``, ``root`` and ``transport``
+(see `etcd_layouts.py`), ``expiry`` (seconds that a dead process's keys stay), ``auth_file`` (a file
+with ``user:password``).
+
+**Who has a key.** The lease that it hangs on. A server that starts while the keys of its
+predecessor are still there writes them anew under its own lease, so the old one's end takes
+nothing away; what the predecessor offered and the new one does not is deleted. Whoever leaves
+revokes his lease, which deletes what still hangs on it and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from libevrpc.clock import monotonic_s
+from libevrpc.core.targets import Target
+from libevrpc.errors import ProtocolError
+from libevrpc.registry.announcer import SessionRegistrar
+from libevrpc.registry.base import Announcement
+from libevrpc.registry.etcd_gateway import (
+    ANSWER_S,
+    NOT_FOUND,
+    EtcdGateway,
+    RefusedError,
+    credentials_of,
+)
+from libevrpc.registry.etcd_layouts import EtcdPlan, plan_of
+from libevrpc.registry.etcd_watch import EtcdWatchSession
+from libevrpc.registry.etcd_wire import found, number, range_of, spelled
+from libevrpc.registry.session import Nap, RegistryError, SessionLost
+from libevrpc.registry.state import state_folder
+from libevrpc.registry.watcher import SessionResolver
+from libevrpc.settings import ClientSettings, ServerSettings
+
+__all__ = ["EtcdAnnounceSession", "EtcdWatchSession", "registrar", "resolver"]
+
+log = logging.getLogger(__name__)
+
+OPERATIONS_MAX = 100
+"""Keys written in one transaction; etcd itself takes 128 unless it is told otherwise."""
+TRANSACTION_BYTES_MAX = 512 << 10
+"""Values of one transaction; etcd takes 1.5 MiB, and base64 makes four bytes of three."""
+ANSWER_MIN_S = 0.5
+"""However short the lease: a busy member gets this long to answer."""
+
+
+class EtcdAnnounceSession:
+    """One server's lease and keys. See `AnnounceSession`.
+
+    Args:
+        plan: what the target asks for.
+    """
+
+    def __init__(self, plan: EtcdPlan) -> None:
+        self._plan = plan
+        answer_s = min(ANSWER_S, max(ANSWER_MIN_S, plan.expiry_s / 4.0))
+        self._gateway = EtcdGateway(plan, answer_s)
+        self._nap = Nap()
+        self._lease = 0
+        self._ttl_s = 0.0
+        self._ends_s = 0.0
+        """When the lease ends unless it is kept alive."""
+        self._beat_at_s = 0.0
+        self._look_at_s = 0.0
+        self._said: dict[bytes, bytes] = {}
+        """Keys that may hang on our lease, and their values."""
+        self._tidied = False
+
+    def open(self) -> None:
+        """See `AnnounceSession.open`."""
+        asked_s = monotonic_s()
+        answer = self._gateway.ask("/v3/lease/grant", {"TTL": str(self._plan.expiry_s)})
+        try:
+            self._lease = number(answer, "ID")
+            ttl_s = number(answer, "TTL")
+        except ProtocolError as exc:
+            raise self._gateway.complaint(exc) from None
+        if not self._lease or ttl_s <= 0:
+            raise RegistryError(f"etcd {self._gateway.member}: granted no lease")
+        self._alive(asked_s, ttl_s)
+        self._look_at_s = asked_s + self._ttl_s
+
+    def put(self, announcement: Announcement) -> None:
+        """See `AnnounceSession.put`."""
+        self._require_lease()
+        wanted = self._plan.layout.keys(announcement)
+        fresh = {key: value for key, value in wanted.items() if self._said.get(key) != value}
+        try:
+            for part in _parts(fresh):
+                self._said.update(dict.fromkeys(part, b""))  # they may be there, unanswered
+                self._write([self._putting(key, value) for key, value in part.items()])
+                self._said.update(part)
+        except RefusedError as exc:
+            raise self._lost_if_not_found(exc) from None
+        for key in [each for each in self._said if each not in wanted]:
+            self._delete(key, {"target": "LEASE", "lease": str(self._lease)})
+            del self._said[key]
+        if not self._tidied:
+            self._tidy(announcement.address, wanted)
+            self._tidied = True
+
+    def beat(self, wait_s: float) -> None:
+        """See `AnnounceSession.beat`: the lease is kept alive three times in its life."""
+        self._require_lease()
+        if self._nap.wait(min(wait_s, self._beat_at_s - monotonic_s())):
+            return
+        asked_s = monotonic_s()
+        if asked_s < self._beat_at_s:
+            return
+        try:
+            answer = self._gateway.ask("/v3/lease/keepalive", {"ID": str(self._lease)})
+            ttl_s = number(answer, "TTL")
+        except ProtocolError as exc:
+            raise self._gateway.complaint(exc) from None
+        except RegistryError as exc:
+            if monotonic_s() >= self._ends_s:
+                raise SessionLost(f"{exc}; the lease has ended meanwhile") from None
+            raise
+        if ttl_s <= 0:
+            raise SessionLost("the lease has ended, or somebody revoked it")
+        self._alive(asked_s, ttl_s)
+        if asked_s >= self._look_at_s:
+            self._look_at_s = asked_s + self._ttl_s
+            try:
+                self._heal()
+            except RefusedError as exc:
+                log.debug("cannot look after our keys: %s", exc)
+
+    def remove(self) -> None:
+        """See `AnnounceSession.remove`."""
+        lease = self._lease
+        if lease:
+            try:
+                self._gateway.ask("/v3/lease/revoke", {"ID": str(lease)})
+            except RefusedError as exc:
+                if exc.code != NOT_FOUND:
+                    raise
+        self._lease = 0
+        self._said.clear()
+
+    def close(self) -> None:
+        """See `AnnounceSession.close`."""
+        self._gateway.close()
+
+    def wake(self) -> None:
+        """See `AnnounceSession.wake`."""
+        self._nap.wake()
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _require_lease(self) -> None:
+        if not self._lease:
+            raise SessionLost("the lease was given back")
+
+    def _alive(self, asked_s: float, ttl_s: int) -> None:
+        """Note that the lease lives for `ttl_s` more."""
+        self._ttl_s = float(ttl_s)
+        self._ends_s = asked_s + self._ttl_s
+        self._beat_at_s = asked_s + self._ttl_s / 3.0
+
+    def _lost_if_not_found(self, exc: RefusedError) -> RegistryError:
+        return SessionLost(f"{exc}") if exc.code == NOT_FOUND else exc
+
+    def _putting(self, key: bytes, value: bytes) -> dict[str, Any]:
+        put = {"key": spelled(key), "value": spelled(value), "lease": str(self._lease)}
+        return {"request_put": put}
+
+    def _write(self, operations: list[dict[str, Any]]) -> None:
+        self._gateway.ask("/v3/kv/txn", {"success": operations})
+
+    def _delete(self, key: bytes, if_it_has: dict[str, str]) -> None:
+        """Delete a key, unless it has become somebody else's."""
+        condition = {"key": spelled(key), "result": "EQUAL", **if_it_has}
+        deleting = {"request_delete_range": {"key": spelled(key)}}
+        self._gateway.ask("/v3/kv/txn", {"compare": [condition], "success": [deleting]})
+
+    def _tidy(self, address: str, wanted: dict[bytes, bytes]) -> None:
+        """Delete what a process before us offered at our address and we do not.
+
+        Its lease would do the same a little later; where we may not look around, we leave it.
+        """
+        layout = self._plan.layout
+        try:
+            answer = self._gateway.ask(
+                "/v3/kv/range", range_of(layout.everything(), keys_only=True)
+            )
+            left = [
+                each
+                for each in found(answer)
+                if each.lease not in (0, self._lease)  # without a lease: made by hand, to stay
+                and each.key not in wanted
+                and layout.address_of(each.key) == address
+            ]
+        except RefusedError as exc:
+            log.debug("keys of an earlier process are left to expire: %s", exc)
+            return
+        except ProtocolError as exc:
+            raise self._gateway.complaint(exc) from None
+        for each in left:
+            log.info("deleting what an earlier process left: %r", each.key)
+            self._delete(each.key, {"target": "MOD", "mod_revision": str(each.mod_revision)})
+
+    def _heal(self) -> None:
+        """Write keys anew that somebody has deleted by hand; another server's are left alone."""
+        answer = self._gateway.ask("/v3/lease/timetolive", {"ID": str(self._lease), "keys": True})
+        hanging = answer.get("keys", [])
+        if not isinstance(hanging, list):
+            raise RegistryError(f"etcd {self._gateway.member}: answers no list of keys")
+        for key, value in self._said.items():
+            if spelled(key) not in hanging:
+                condition = {
+                    "key": spelled(key),
+                    "result": "EQUAL",
+                    "target": "CREATE",
+                    "create_revision": "0",
+                }
+                body = {"compare": [condition], "success": [self._putting(key, value)]}
+                if self._gateway.ask("/v3/kv/txn", body).get("succeeded"):
+                    log.info("announced anew what somebody has deleted: %r", key)
+
+
+def _parts(fresh: dict[bytes, bytes]) -> list[dict[bytes, bytes]]:
+    """Cut what is to be written into pieces that etcd takes at once."""
+    parts: list[dict[bytes, bytes]] = []
+    room_bytes = 0
+    for key, value in fresh.items():
+        size_bytes = len(key) + len(value)
+        if not parts or len(parts[-1]) >= OPERATIONS_MAX or size_bytes > room_bytes:
+            parts.append({})
+            room_bytes = TRANSACTION_BYTES_MAX
+        parts[-1][key] = value
+        room_bytes -= size_bytes
+    return parts
+
+
+def registrar(target: Target, settings: ServerSettings) -> SessionRegistrar:
+    """Return what announces a server. See `open_registrar`.
+
+    Raises:
+        ConfigError: the target's options, or the file that it names.
+    """
+    plan = plan_of(target)
+    credentials_of(plan)
+    return SessionRegistrar(target.text, lambda: EtcdAnnounceSession(plan))
+
+
+def resolver(target: Target, service: str, settings: ClientSettings) -> SessionResolver:
+    """Return what finds the servers of a service. See `open_resolver`.
+
+    Raises:
+        ConfigError: the target's options, or the file that it names.
+    """
+    plan = plan_of(target)
+    credentials_of(plan)
+    warned: set[tuple[bytes, bytes]] = set()
+    return SessionResolver(
+        target.text,
+        service,
+        lambda: EtcdWatchSession(plan, service, warned),
+        state_folder(settings.state_dir),
+    )
