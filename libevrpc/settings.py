@@ -14,107 +14,23 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from typing import ClassVar, TypeVar, get_type_hints
 
+from libevrpc import rules
 from libevrpc.errors import ConfigError
 from libevrpc.inifile import nearest, read_ini
+from libevrpc.rules import BODY_BYTES_LEAST, KIB, MIB, MisfitError, Rule, require
 
 __all__ = ["CenterSettings", "ClientSettings", "ServerSettings", "adjusted", "load_settings"]
-
-KIB = 1024
-MIB = 1024 * KIB
-FRAME_BYTES_MAX = 2**31 - 1
-"""No limit on a body may be set above this: lengths travel in 32 bits."""
-
-BODY_BYTES_LEAST = 8 * KIB
-"""No body may be limited to less: beside the payload it has to hold what is said about it."""
-
-SPAN_MAX_S = 7 * 86400.0
-"""No span of time may be set above this."""
-
-CENTER_SPAN_MAX_S = 3600.0
-"""No span of a center may be set above this."""
 
 VOTE_RETRY_MIN_S = 0.1
 """A center sends its vote again after this at the earliest."""
 
+WIRE_NAMES = ("prpc", "mprpc", "mprpc-be")
+"""The protocols that a client speaks."""
+
 BALANCER_NAMES = ("p2c", "round_robin", "random", "weighted", "vnode")
 """The balancers that have a name; a program may give the class of another as argument."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What one setting is for, and which values it may have."""
-
-    about: str
-    at_least: float | None = None
-    at_most: float | None = None
-    choices: tuple[str, ...] = ()
-
-    def complaint(self, value: object) -> str | None:
-        """Say what would be right where `value` is not; None where it is."""
-        if self.choices and value not in self.choices:
-            return f"must be one of: {', '.join(self.choices)}"
-        if isinstance(value, int | float):
-            if self.at_least is not None and value < self.at_least:
-                return f"must be at least {self.at_least:g}"
-            if self.at_most is not None and value > self.at_most:
-                return f"must be at most {self.at_most:g}"
-        return None
-
-
-def _setting(
-    default: Any,
-    about: str,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    return dataclasses.field(
-        default=default, metadata={"rule": Rule(about, at_least, at_most, choices)}
-    )
-
-
-def _count(default: int, about: str, at_least: int = 1, at_most: int = 1_000_000) -> Any:
-    return _setting(default, about, at_least, at_most)
-
-
-def _span(default: float, about: str, at_least: float = 0.001) -> Any:
-    return _setting(default, about, at_least, SPAN_MAX_S)
-
-
-def _center_span(default: float, about: str, at_least: float = 0.001) -> Any:
-    return _setting(default, about, at_least, CENTER_SPAN_MAX_S)
-
-
-def _size(default: int, about: str, at_least: int = KIB) -> Any:
-    return _setting(default, about, at_least, FRAME_BYTES_MAX)
-
-
-def _security(about: str) -> Any:
-    return _setting("loopback", about, choices=("loopback", "none"))
-
-
-def _token_file(about: str) -> Any:
-    return _setting("", f"file with the cluster's token, {about}; empty: none")
-
-
-def _log_level() -> Any:
-    levels = ("debug", "info", "warning", "error")
-    return _setting("info", "what goes to standard error", choices=levels)
-
-
-class _MisfitError(ConfigError):
-    """A complaint that knows the settings it is about."""
-
-    def __init__(self, text: str, names: tuple[str, ...] = ()) -> None:
-        super().__init__(text)
-        self.names = names
-
-
-def _require(holds: bool, text: str, *names: str) -> None:
-    if not holds:
-        raise _MisfitError(text, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +43,7 @@ class _Settings:
         for name, rule in rules_of(type(self)).items():
             value = getattr(self, name)
             complaint = rule.complaint(value)
-            _require(complaint is None, f"{name} = {value}: {complaint}", name)
+            require(complaint is None, f"{name} = {value}: {complaint}", name)
         self._check_together()
 
     def _check_together(self) -> None:
@@ -140,74 +56,82 @@ class ServerSettings(_Settings):
 
     SECTION: ClassVar[str] = "server"
 
-    listen: tuple[str, ...] = _setting(
+    listen: tuple[str, ...] = rules.setting(
         ("127.0.0.1:9998",), "addresses to listen on: host:port, [v6]:port, unix:///path"
     )
-    advertise: str = _setting("", "address that clients dial; empty: the first one listened on")
-    threads: int = _count(2, "loop threads, which share the connections", at_most=64)
-    workers: int = _count(32, "worker threads, which run the handlers", at_most=4096)
-    queue_max: int = _count(1024, "calls that wait for a worker; one more is answered 2004")
-    processes: int = _count(1, "processes that share the listening sockets", at_most=1)
-    wires: tuple[str, ...] = _setting(
+    advertise: str = rules.setting(
+        "", "address that clients dial; empty: the first one listened on"
+    )
+    threads: int = rules.count(2, "loop threads, which share the connections", at_most=64)
+    workers: int = rules.count(32, "worker threads, which run the handlers", at_most=4096)
+    queue_max: int = rules.count(1024, "calls that wait for a worker; one more is answered 2004")
+    processes: int = rules.count(1, "processes that share the listening sockets", at_most=1)
+    wires: tuple[str, ...] = rules.setting(
         ("all",),
         "protocols beside PRPC on the same port, by name; all: those that are installed and need"
         " no choice; empty: none",
     )
-    client_timeout_s: float = _span(30.0, "a client silent for this long is gone", 0.1)
-    call_timeout_max_s: float = _span(3600.0, "longest a call may run, whatever the caller says")
-    body_bytes_max: int = _size(64 * MIB, "longest body of a message", BODY_BYTES_LEAST)
-    header_bytes_max: int = _size(64 * KIB, "longest header of a message")
-    inflated_bytes_max: int = _size(64 * MIB, "longest body after decompression")
-    calls_per_connection_max: int = _count(
+    client_timeout_s: float = rules.span(30.0, "a client silent for this long is gone", 0.1)
+    call_timeout_max_s: float = rules.span(
+        3600.0, "longest a call may run, whatever the caller says"
+    )
+    body_bytes_max: int = rules.size(64 * MIB, "longest body of a message", BODY_BYTES_LEAST)
+    header_bytes_max: int = rules.size(64 * KIB, "longest header of a message")
+    inflated_bytes_max: int = rules.size(64 * MIB, "longest body after decompression")
+    calls_per_connection_max: int = rules.count(
         1024, "calls in flight on one connection; one more is answered 2004"
     )
-    unsent_bytes_max: int = _size(
+    unsent_bytes_max: int = rules.size(
         64 * MIB, "replies the peer has not taken; one more is answered 1011"
     )
-    unsent_pause_bytes: int = _size(4 * MIB, "above this no more requests are read")
-    connections_max: int = _count(20_000, "connections; one more is closed at once")
-    idle_timeout_s: float = _span(
+    unsent_pause_bytes: int = rules.size(4 * MIB, "above this no more requests are read")
+    connections_max: int = rules.count(20_000, "connections; one more is closed at once")
+    idle_timeout_s: float = rules.span(
         0.0, "a connection without calls is closed after this; 0: never", 0.0
     )
-    handshake_timeout_s: float = _span(
+    handshake_timeout_s: float = rules.span(
         30.0, "a new connection must send its first message within this; 0: never", 0.0
     )
-    half_request_timeout_s: float = _span(
+    half_request_timeout_s: float = rules.span(
         30.0, "a request that has begun must be whole within this"
     )
-    stalled_write_timeout_s: float = _span(
+    stalled_write_timeout_s: float = rules.span(
         30.0, "a peer that takes no byte of its replies for this long is closed"
     )
-    drain_s: float = _span(10.0, "how long a stop waits for running calls", 0.0)
-    inline_warn_s: float = _span(0.005, "an inline handler that runs longer is named in the log")
-    switch_interval_s: float = _span(
+    drain_s: float = rules.span(10.0, "how long a stop waits for running calls", 0.0)
+    inline_warn_s: float = rules.span(
+        0.005, "an inline handler that runs longer is named in the log"
+    )
+    switch_interval_s: float = rules.span(
         0.0005,
         "interpreter switch interval set at start, so that busy handlers do not starve the"
         " loops; 0: leave it",
         0.0,
     )
-    registry: str = _setting("", "targets to announce at, with blanks between; empty: nowhere")
-    report_s: float = _span(1.0, "how often the load is reported to the registry", 0.1)
-    weight: float = _setting(1.0, "share of the load beside other servers", 0.01, 65.0)
-    tags: tuple[str, ...] = _setting((), "words that clients get with the server")
-    limit: int = _count(0, "most calls that one client may have in flight here; 0: any number", 0)
-    state_dir: str = _setting("", "what survives a restart; empty: the user's state folder")
-    token_file: str = _token_file("shown to centers and wanted from callers")
-    security: str = _security(
+    registry: str = rules.setting("", "targets to announce at, with blanks between; empty: nowhere")
+    report_s: float = rules.span(1.0, "how often the load is reported to the registry", 0.1)
+    weight: float = rules.setting(1.0, "share of the load beside other servers", 0.01, 65.0)
+    tags: tuple[str, ...] = rules.setting((), "words that clients get with the server")
+    limit: int = rules.count(
+        0, "most calls that one client may have in flight here; 0: any number", 0
+    )
+    state_dir: str = rules.setting("", "what survives a restart; empty: the user's state folder")
+    token_file: str = rules.token_file("shown to centers and wanted from callers")
+    security: str = rules.security(
         "loopback: refuse to listen beyond this machine without a token; none: listen anywhere,"
         " unprotected"
     )
 
     def _check_together(self) -> None:
-        _require(bool(self.listen), "listen: at least one address", "listen")
-        _require(
+        require(bool(self.listen), "listen: at least one address", "listen")
+        require(
             self.unsent_pause_bytes <= self.unsent_bytes_max,
             f"unsent_pause_bytes = {self.unsent_pause_bytes}: must be at most unsent_bytes_max"
             f" ({self.unsent_bytes_max})",
             "unsent_pause_bytes",
             "unsent_bytes_max",
         )
-        _require(
+        require(
             self.body_bytes_max <= self.unsent_bytes_max,
             f"body_bytes_max = {self.body_bytes_max}: must be at most unsent_bytes_max"
             f" ({self.unsent_bytes_max}), or the longest reply could not be sent",
@@ -222,50 +146,54 @@ class ClientSettings(_Settings):
 
     SECTION: ClassVar[str] = "client"
 
-    timeout_s: float = _span(5.0, "deadline of a call that names none, retries included")
-    connect_timeout_s: float = _span(1.0, "how long one address may take to accept")
-    resolve_timeout_s: float = _span(2.0, "how long a host name may take to resolve")
-    retries_max: int = _count(3, "tries after the first, on other servers", 0, 100)
-    retry_budget_percent: float = _setting(
+    wire: str = rules.setting("prpc", "protocol that the servers speak", choices=WIRE_NAMES)
+    timeout_s: float = rules.span(5.0, "deadline of a call that names none, retries included")
+    connect_timeout_s: float = rules.span(1.0, "how long one address may take to accept")
+    resolve_timeout_s: float = rules.span(2.0, "how long a host name may take to resolve")
+    retries_max: int = rules.count(3, "tries after the first, on other servers", 0, 100)
+    retry_budget_percent: float = rules.setting(
         20.0,
         "retries in relation to calls, beside ten a second; calls that no server has run are"
         " retried without it; 0: only those are",
         0.0,
         100.0,
     )
-    balancer: str = _setting("p2c", "how a server is chosen", choices=BALANCER_NAMES)
-    set_aside_min_s: float = _span(0.1, "first time a failing server is left alone")
-    set_aside_max_s: float = _span(30.0, "longest time a failing server is left alone")
-    pull_min_s: float = _span(30.0, "the map is asked for at the earliest after this")
-    pull_max_s: float = _span(60.0, "the map is asked for at the latest after this")
-    long_poll: bool = _setting(True, "hear of a new map at once, beside the pulls")
-    body_bytes_max: int = _size(64 * MIB, "longest body of a message", BODY_BYTES_LEAST)
-    header_bytes_max: int = _size(64 * KIB, "longest header of a message")
-    inflated_bytes_max: int = _size(64 * MIB, "longest body after decompression")
-    calls_per_connection_max: int = _count(
+    balancer: str = rules.setting("p2c", "how a server is chosen", choices=BALANCER_NAMES)
+    set_aside_min_s: float = rules.span(0.1, "first time a failing server is left alone")
+    set_aside_max_s: float = rules.span(30.0, "longest time a failing server is left alone")
+    pull_min_s: float = rules.span(30.0, "the map is asked for at the earliest after this")
+    pull_max_s: float = rules.span(60.0, "the map is asked for at the latest after this")
+    long_poll: bool = rules.setting(True, "hear of a new map at once, beside the pulls")
+    body_bytes_max: int = rules.size(64 * MIB, "longest body of a message", BODY_BYTES_LEAST)
+    header_bytes_max: int = rules.size(64 * KIB, "longest header of a message")
+    inflated_bytes_max: int = rules.size(64 * MIB, "longest body after decompression")
+    calls_per_connection_max: int = rules.count(
         1024, "calls in flight on one connection; one more fails with 2004"
     )
-    unsent_bytes_max: int = _size(
+    unsent_bytes_max: int = rules.size(
         64 * MIB, "requests the server has not taken; one more fails with 1011"
     )
-    compress: str = _setting(
+    compress: str = rules.setting(
         "none", "how requests are compressed", choices=("none", "gzip", "zlib")
     )
-    checksum: bool = _setting(False, "send a CRC-32C with each request")
-    state_dir: str = _setting("", "what survives a restart; empty: the user's state folder")
-    token_file: str = _token_file("shown to every server and center that is called")
+    checksum: bool = rules.setting(False, "send a CRC-32C with each request")
+    state_dir: str = rules.setting("", "what survives a restart; empty: the user's state folder")
+    token_file: str = rules.token_file("shown to every server and center that is called")
 
     def _check_together(self) -> None:
         for low, high in (
             ("set_aside_min_s", "set_aside_max_s"),
             ("pull_min_s", "pull_max_s"),
         ):
-            _require(
+            require(
                 getattr(self, low) <= getattr(self, high),
                 f"{low} = {getattr(self, low)}: must be at most {high} ({getattr(self, high)})",
                 low,
                 high,
             )
+        plain = self.compress == "none" and not self.checksum
+        text = f"wire = {self.wire}: only prpc has room for compress and checksum"
+        require(plain or self.wire == "prpc", text, "wire", "compress", "checksum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,44 +202,58 @@ class CenterSettings(_Settings):
 
     SECTION: ClassVar[str] = "center"
 
-    peer_bind: str = _setting("", "host to hear other centers on; empty: as in the centers list")
-    client_bind: str = _setting("", "host to serve clients on; empty: as in the centers list")
-    data_dir: str = _setting("", "durable state; empty: the user's state folder")
-    heartbeat_s: float = _center_span(0.1, "how often the leader speaks to its followers")
-    lease_s: float = _center_span(0.3, "a leader not heard by a quorum for this long steps down")
-    patience_s: float = _center_span(0.5, "a follower that hears no leader for this long elects")
-    finalize_wait_s: float = _center_span(0.05, "how long a won vote waits for a better one", 0.0)
-    vote_retry_max_s: float = _center_span(
+    peer_bind: str = rules.setting(
+        "", "host to hear other centers on; empty: as in the centers list"
+    )
+    client_bind: str = rules.setting("", "host to serve clients on; empty: as in the centers list")
+    data_dir: str = rules.setting("", "durable state; empty: the user's state folder")
+    heartbeat_s: float = rules.center_span(0.1, "how often the leader speaks to its followers")
+    lease_s: float = rules.center_span(
+        0.3, "a leader not heard by a quorum for this long steps down"
+    )
+    patience_s: float = rules.center_span(
+        0.5, "a follower that hears no leader for this long elects"
+    )
+    finalize_wait_s: float = rules.center_span(
+        0.05, "how long a won vote waits for a better one", 0.0
+    )
+    vote_retry_max_s: float = rules.center_span(
         1.6, "longest wait before a vote is sent again", VOTE_RETRY_MIN_S
     )
-    publish_batch_s: float = _center_span(0.02, "registrations within this time share one map", 0.0)
-    report_s: float = _center_span(1.0, "how often servers report", 0.1)
-    expiry_s: float = _center_span(3.0, "a server that does not report for this long is dropped")
-    slow_start_s: float = _center_span(30.0, "a new server's weight grows over this time", 0.0)
-    suspect_percent: float = _setting(
+    publish_batch_s: float = rules.center_span(
+        0.02, "registrations within this time share one map", 0.0
+    )
+    report_s: float = rules.center_span(1.0, "how often servers report", 0.1)
+    expiry_s: float = rules.center_span(
+        3.0, "a server that does not report for this long is dropped"
+    )
+    slow_start_s: float = rules.center_span(30.0, "a new server's weight grows over this time", 0.0)
+    suspect_percent: float = rules.setting(
         30.0,
         "when more of the servers than this fall silent together, suspect us; 100: never",
         1.0,
         100.0,
     )
-    suspect_max_s: float = _center_span(60.0, "longest time silent servers are kept as suspects")
-    assignment: str = _setting(
+    suspect_max_s: float = rules.center_span(
+        60.0, "longest time silent servers are kept as suspects"
+    )
+    assignment: str = rules.setting(
         "slots", "how virtual nodes get their servers", choices=("slots", "ring")
     )
-    key_file: str = _setting(
+    key_file: str = rules.setting(
         "", "secret key of this center, where the centers list has public ones; empty: none"
     )
-    token_file: str = _token_file("wanted from servers and clients")
-    list_generation: int = _count(1, "raised by one with each change of the centers list")
-    threads: int = _count(2, "loop threads that serve clients", at_most=64)
-    security: str = _security(
+    token_file: str = rules.token_file("wanted from servers and clients")
+    list_generation: int = rules.count(1, "raised by one with each change of the centers list")
+    threads: int = rules.count(2, "loop threads that serve clients", at_most=64)
+    security: str = rules.security(
         "loopback: refuse centers beyond this machine without keys and a token; none: speak to"
         " anyone, unprotected"
     )
-    log_level: str = _log_level()
+    log_level: str = rules.log_level()
 
     def _check_together(self) -> None:
-        _require(
+        require(
             2 * self.heartbeat_s <= self.lease_s,
             f"heartbeat_s = {self.heartbeat_s}: must be at most half of lease_s"
             f" ({self.lease_s}), or the lease ends between two heartbeats",
@@ -325,7 +267,7 @@ class CenterSettings(_Settings):
         ):
             first, second = getattr(self, low), getattr(self, high)
             text = f"{low} = {first}: must be below {high} ({second}), {why}"
-            _require(first < second, text, low, high)
+            require(first < second, text, low, high)
 
 
 KINDS: Mapping[str, type[_Settings]] = {
@@ -365,7 +307,7 @@ def load_settings(
     nearer |= _from_arguments(kind, arguments or {})
     try:
         return kind(**{**in_file, **nearer})
-    except _MisfitError as exc:
+    except MisfitError as exc:
         to_blame = any(name in in_file and name not in nearer for name in exc.names)
         where = f"{config}: " if to_blame else ""
         raise ConfigError(f"{where}[{kind.SECTION}] {exc}") from exc
@@ -383,7 +325,7 @@ def parse_value(kind: type[_Settings], name: str, text: str) -> object:
     except ValueError as exc:
         raise ConfigError(f"{name} = {text}: {exc}") from exc
     complaint = rules_of(kind)[name].complaint(value)
-    _require(complaint is None, f"{name} = {text}: {complaint}")
+    require(complaint is None, f"{name} = {text}: {complaint}")
     return value
 
 
@@ -431,7 +373,7 @@ def _from_arguments(kind: type[_Settings], arguments: Mapping[str, object]) -> d
         if value is not None:
             found[name] = _as_argument(name, value, types[name])
             complaint = rules[name].complaint(found[name])
-            _require(complaint is None, f"argument {name} = {value}: {complaint}")
+            require(complaint is None, f"argument {name} = {value}: {complaint}")
     return found
 
 

@@ -13,15 +13,8 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from libevrpc.settings import (
-    CENTER_SPAN_MAX_S,
-    FRAME_BYTES_MAX,
-    KIB,
-    KINDS,
-    MIB,
-    SPAN_MAX_S,
-    rules_of,
-)
+from libevrpc.rules import CENTER_SPAN_MAX_S, FRAME_BYTES_MAX, KIB, MIB, SPAN_MAX_S
+from libevrpc.settings import KINDS, rules_of
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 UNITS = {"_s": "seconds", "_bytes": "bytes", "_bytes_max": "bytes", "_percent": "percent"}

@@ -11,9 +11,9 @@ import pytest
 from libevrpc.core.balancers import BALANCERS
 from libevrpc.core.prpc import META_ROOM_BYTES
 from libevrpc.errors import ConfigError
+from libevrpc.rules import BODY_BYTES_LEAST
 from libevrpc.settings import (
     BALANCER_NAMES,
-    BODY_BYTES_LEAST,
     KINDS,
     CenterSettings,
     ClientSettings,

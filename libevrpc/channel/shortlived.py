@@ -23,7 +23,11 @@ from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
 from libevrpc.loop.transport import Transport
 
-__all__ = ["ShortConnections"]
+__all__ = ["CountedConnections", "ShortConnections"]
+
+_HINT = " (how our mprpc servers tell of an error: the reason is in their log)"
+_LENGTH_BYTES = 4
+"""Of a reply that is counted: big-endian."""
 
 
 class ShortConnections:
@@ -35,6 +39,8 @@ class ShortConnections:
 
     greet = False
     open = False
+    counted = False
+    """A reply begins with its length, and ends there."""
 
     def __init__(
         self,
@@ -246,6 +252,12 @@ class ShortConnections:
             exchange.end()
 
 
+class CountedConnections(ShortConnections):
+    """The same for replies with a length, as a variant of mprpc has them."""
+
+    counted = True
+
+
 class _Exchange:
     """One call and its connection. Loop thread only, but for what it is made of."""
 
@@ -281,14 +293,35 @@ class _Exchange:
     def on_bytes(self, data: bytes) -> None:
         """Keep what is a part of the reply. See `TransportOwner`."""
         if not self._line.pending(self):  # of a one-way call: nobody wants it
+            if self._line.counted:
+                self.end()  # the server does not hang up by itself
             return
         self._received += len(data)
         longest = self._line.options.limits.body_bytes_max
-        if self._received > longest:
+        if self._received > longest + (_LENGTH_BYTES if self._line.counted else 0):
             text = f"{self._line.peer}: reply of over {longest} bytes, limit {longest}"
             self._fail(CallFailure(Errno.BAD_RESPONSE, text, sent=True))
             return
         self._chunks.append(data)
+        if self._line.counted:
+            self._take_counted(longest)
+
+    def _take_counted(self, longest: int) -> None:
+        """End with a reply that is as long as it says."""
+        received = self._received
+        if received < _LENGTH_BYTES:
+            return
+        data = self._chunks[0]
+        if len(data) < _LENGTH_BYTES:
+            self._chunks = [data := b"".join(self._chunks)]
+        length = int.from_bytes(data[:_LENGTH_BYTES], "big")
+        if length > longest or received > _LENGTH_BYTES + length:
+            text = f"{self._line.peer}: reply of {length} bytes, limit {longest}"
+            if received > _LENGTH_BYTES + length:
+                text = f"{self._line.peer}: {received} bytes came for a reply of {length}"
+            self._fail(CallFailure(Errno.BAD_RESPONSE, text, sent=True))
+        elif received == _LENGTH_BYTES + length:
+            self._succeed(b"".join(self._chunks)[_LENGTH_BYTES:])
 
     def on_eof(self) -> None:
         """Take what came for the reply: here it ends. See `TransportOwner`."""
@@ -300,18 +333,24 @@ class _Exchange:
         if transport.unsent_bytes:
             text = f"{line.peer} closed the connection before it had the whole request"
             self._fail(CallFailure(Errno.EOF, text, sent=True))
-        elif line.take(self.call):
-            payload = b"".join(self._chunks)
+        elif line.counted:
+            text = f"{line.peer} closed the connection before the end of its reply"
+            self._fail(CallFailure(Errno.EOF, text, sent=True))
+        else:
+            self._succeed(b"".join(self._chunks))
+
+    def _succeed(self, payload: bytes) -> None:
+        if self._line.take(self.call):
             self.call.reply = Reply(self.call.correlation_id, 0, "", payload)
-            line.finish(self.call)
+            self._line.finish(self.call)
         self.end()
 
     def on_shut(self, reason: str) -> None:
         """Give the socket back. See `TransportOwner`."""
         transport = self.transport
         assert transport is not None
-        sent = transport.bytes_out > 0
-        failure = CallFailure(Errno.FAILED_SOCKET, f"{self._line.peer}: {reason}", sent)
+        text = f"{self._line.peer}: {reason}{_HINT if transport.bytes_out else ''}"
+        failure = CallFailure(Errno.FAILED_SOCKET, text, sent=transport.bytes_out > 0)
         self._fail(failure, end=False)
         transport.release()
         if self._timer is not None:
@@ -330,13 +369,10 @@ class _Exchange:
         self._open(outcome)
         if self._frame and type(self.call) is not OnewayCall:
             return
-        if line.take(self.call):  # a probe, or one-way: that is all
-            if self._frame:
-                line.finish(self.call)
-                return
-            self.call.reply = Reply(self.call.correlation_id, 0, "", b"")
+        if not self._frame:  # a probe: that is all
+            self._succeed(b"")
+        elif line.take(self.call):
             line.finish(self.call)
-        self.end()
 
     def _open(self, sock: socket.socket) -> None:
         line = self._line

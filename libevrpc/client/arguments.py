@@ -9,7 +9,7 @@ from typing import Any
 from libevrpc.client.controller import ClientController
 from libevrpc.errors import UsageError
 
-__all__ = ["TIMEOUT_S_MAX", "check_controller", "key_bytes", "wrong_timeout"]
+__all__ = ["TIMEOUT_S_MAX", "check_controller", "check_foreign", "key_bytes", "wrong_timeout"]
 
 TIMEOUT_S_MAX = 2_000_000.0
 """Longest time-out of a call, 23 days: what the wire and the system's calls can count."""
@@ -54,6 +54,17 @@ def check_controller(controller: Any) -> None:
         _check_metadata(controller.metadata)
     if controller.log_id:
         _check_log_id(controller.log_id)
+
+
+def check_foreign(controller: ClientController) -> None:
+    """Refuse what only PRPC carries.
+
+    Raises:
+        UsageError: names what was set.
+    """
+    for name in ("attachment", "metadata", "log_id", "compress_type"):
+        if getattr(controller, name):
+            raise UsageError(f"controller.{name}: only wire = prpc carries it")
 
 
 def _check_attachment(attachment: Any) -> None:

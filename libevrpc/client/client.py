@@ -18,17 +18,18 @@ from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
 from libevrpc.client.invocation import CallShape, Invocation
 from libevrpc.client.lease import Lease
-from libevrpc.client.method import MethodSpec, object_method
+from libevrpc.client.method import MethodSpec
 from libevrpc.client.oneway import OnewayInvocation
 from libevrpc.client.router import Router
 from libevrpc.client.started import FutureInvocation
 from libevrpc.client.stub import Stub
+from libevrpc.client.wires import open_wire
 from libevrpc.core.balancers import BALANCERS, Balancer, balancer_named
 from libevrpc.core.breaker import BreakerPolicy
 from libevrpc.core.compress import CompressType
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.hello import CLIENT_HELLO
-from libevrpc.core.objects import ContentType, encode_arguments
+from libevrpc.core.objects import ContentType
 from libevrpc.core.prpc import META_ROOM_BYTES, WireLimits
 from libevrpc.core.retry import RetryBudget, RetryPolicy
 from libevrpc.core.targets import parse_target
@@ -54,6 +55,8 @@ class RpcClient:
     Args:
         target: ``host:port``, ``unix:///path``, ``list://a:1,b:2``,
             ``center://c1:8899,c2:8899[/pkg.Service]``.
+        wire: protocol that the servers speak: prpc, mprpc or mprpc-be; ``prpc``. See
+            docs/guide.md for what the others cannot carry.
         balancer: name (p2c, round_robin, random, weighted, vnode) or a `Balancer` subclass
             to make one of for each service; ``p2c``.
         timeout_s: deadline of calls that name none (5).
@@ -70,6 +73,7 @@ class RpcClient:
         self,
         target: str,
         *,
+        wire: str | None = None,
         balancer: str | type[Balancer] | None = None,
         timeout_s: float | None = None,
         config: str | Path | None = None,
@@ -77,6 +81,7 @@ class RpcClient:
     ) -> None:
         self._balancer_class = _own_balancer(balancer)
         given = {
+            "wire": wire,
             "balancer": None if self._balancer_class else balancer,
             "timeout_s": timeout_s,
             **settings,
@@ -85,12 +90,14 @@ class RpcClient:
         if not isinstance(target, str):
             raise ConfigError(f"target is a {type(target).__name__}: write it as text, host:port")
         self._target = parse_target(target)
+        self.wire = open_wire(self.settings, self._target)
+        self._encode = self.wire.body
         tokens = read_tokens(self.settings.token_file)
         self._token = b"" if tokens is None else tokens.shown
         self._rng = Random()
         self.timeout_s = self.settings.timeout_s
         """Deadline of calls that name none, seconds."""
-        self._methods: dict[tuple[str, int], MethodSpec] = {}
+        self._methods: dict[tuple[str, int, Any], MethodSpec] = {}
         self._closed = False
         self._start_afresh()
         watch_forks(self)
@@ -132,6 +139,7 @@ class RpcClient:
         key: bytes | str | None = None,
         idempotent: bool = False,
         content_type: int = ContentType.MSGPACK,
+        result: Any = None,
         **keywords: Any,
     ) -> Any:
         """Call a plain object's method and wait for its result.
@@ -144,15 +152,17 @@ class RpcClient:
             controller: what to send beside the request, and what came back.
             key: calls with equal keys go to the same server while the set of servers stays.
             idempotent: executing twice does no harm.
-            content_type: 1001 msgpack, 1 JSON.
+            content_type: 1001 msgpack, 1 JSON; on other wires than PRPC it does not count.
+            result: type that the result is to have, such as ``int``, ``list[str]`` or a
+                dataclass; None: whatever came.
 
         Raises:
             RpcError: the call failed.
             UsageError: a bad method name, or called on a loop thread.
         """
-        spec = self._object_spec(method, content_type)
-        body = encode_arguments(arguments, keywords, content_type)
-        router, shape = self.route(spec.service, waits=True)
+        spec = self._object_spec(method, content_type, result)
+        body = self._encode(arguments, keywords, content_type)
+        router, shape = self.route(spec.lookup, waits=True)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         call = Invocation(spec, body, router, shape, timeout_s, controller, key, idempotent)
         return spec.parse(call.run().payload)
@@ -167,12 +177,13 @@ class RpcClient:
         key: bytes | str | None = None,
         idempotent: bool = False,
         content_type: int = ContentType.MSGPACK,
+        result: Any = None,
         **keywords: Any,
     ) -> CallFuture:
         """Start a call of a plain object's method. Arguments as in `call`."""
-        spec = self._object_spec(method, content_type)
-        body = encode_arguments(arguments, keywords, content_type)
-        router, shape = self.route(spec.service)
+        spec = self._object_spec(method, content_type, result)
+        body = self._encode(arguments, keywords, content_type)
+        router, shape = self.route(spec.lookup)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         return FutureInvocation(
             spec, body, router, shape, timeout_s, controller, key, idempotent
@@ -190,9 +201,9 @@ class RpcClient:
         **keywords: Any,
     ) -> None:
         """Send a call of a plain object's method and forget it. Arguments as in `call`."""
-        spec = self._object_spec(method, content_type)
-        body = encode_arguments(arguments, keywords, content_type)
-        router, shape = self.route(spec.service, waits=True)
+        spec = self._object_spec(method, content_type, None)
+        body = self._encode(arguments, keywords, content_type)
+        router, shape = self.route(spec.lookup, waits=True)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         OnewayInvocation(spec, body, router, shape, timeout_s, controller, key, None).send()
 
@@ -247,16 +258,16 @@ class RpcClient:
 
     # -- inside -------------------------------------------------------------------------
 
-    def _object_spec(self, method: str, content_type: int) -> MethodSpec:
+    def _object_spec(self, method: str, content_type: int, result: Any) -> MethodSpec:
         try:
-            spec = self._methods.get((method, content_type))
-        except TypeError:  # cannot be hashed, so it is no text: what follows says so
-            spec = None
+            spec = self._methods.get((method, content_type, result))
+        except TypeError:  # cannot be hashed, so it is no text, or no type: what follows says so
+            return self.wire.object_spec(method, content_type, result)
         if spec is None:
-            spec = object_method(method, content_type)
+            spec = self.wire.object_spec(method, content_type, result)
             if len(self._methods) >= _METHODS_KEPT_MAX:
                 self._methods.clear()
-            self._methods[method, content_type] = spec
+            self._methods[method, content_type, result] = spec
         return spec
 
     def _make_route(self, service: str) -> tuple[Router, CallShape]:
@@ -296,6 +307,7 @@ class RpcClient:
             token=self._token,
         )
         times = DialTimes(settings.resolve_timeout_s, settings.connect_timeout_s)
+        connections = self.wire.connections
         if self._balancer_class is not None:
             balancer = self._balancer_class(self._rng, policy=policy)
         else:
@@ -306,7 +318,7 @@ class RpcClient:
             RetryPolicy(settings.retries_max),
             self._rng,
             loop,
-            lambda endpoint: Channel(endpoint, loop, options, times),
+            lambda endpoint: Channel(endpoint, loop, options, times, wire=connections),
         )
 
     def _make_shape(self, lease: Lease) -> CallShape:
@@ -318,6 +330,7 @@ class RpcClient:
             checksum=settings.checksum,
             inflated_bytes_max=settings.inflated_bytes_max,
             request_bytes_max=settings.body_bytes_max - META_ROOM_BYTES,
+            foreign=settings.wire != "prpc",
         )
 
 

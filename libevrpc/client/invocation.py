@@ -15,6 +15,7 @@ from libevrpc.channel.wire import ClientConnection
 from libevrpc.client.arguments import (
     TIMEOUT_S_MAX,
     check_controller,
+    check_foreign,
     key_bytes,
     wrong_timeout,
 )
@@ -40,7 +41,7 @@ class CallShape:
         loop: the background loop.
         hello_field: what the first request of a connection says of us.
         compress_type, checksum: how requests are sent unless a controller says otherwise.
-        usual: requests need nothing but the method, the deadline and the body.
+        usual: requests are PRPC's and need nothing but the method, the deadline and the body.
         inflated_bytes_max: longest reply after decompression.
         request_bytes_max: longest request with its attachment, after compression.
         frame_bytes_max: the same with its metadata.
@@ -67,6 +68,7 @@ class CallShape:
         checksum: bool,
         inflated_bytes_max: int,
         request_bytes_max: int,
+        foreign: bool = False,
     ) -> None:
         self.request_bytes_max = request_bytes_max
         self.frame_bytes_max = request_bytes_max + META_ROOM_BYTES
@@ -75,7 +77,7 @@ class CallShape:
         self.hello_field = hello_field
         self.compress_type = compress_type
         self.checksum = checksum
-        self.usual = not compress_type and not checksum
+        self.usual = not compress_type and not checksum and not foreign
         self.inflated_bytes_max = inflated_bytes_max
 
 
@@ -147,6 +149,8 @@ class Invocation:
         compress_type = shape.compress_type
         if controller is not None:
             check_controller(controller)
+            if spec.foreign is not None:
+                check_foreign(controller)
             controller.reset()
             self._controller = controller
             compress_type = controller.compress_type or compress_type

@@ -10,7 +10,6 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
 from libevrpc.client.invocation import Invocation
-from libevrpc.client.method import protobuf_method
 from libevrpc.client.oneway import OnewayInvocation
 from libevrpc.client.started import FutureInvocation
 from libevrpc.core.protobufs import message_class
@@ -35,7 +34,7 @@ class StubMethod:
     __slots__ = ("_client", "_request_class", "spec")
 
     def __init__(self, client: RpcClient, descriptor: MethodDescriptor) -> None:
-        self.spec = protobuf_method(descriptor)
+        self.spec = client.wire.protobuf_spec(descriptor)
         self._client = client
         self._request_class = message_class(descriptor.input_type)
 
@@ -55,7 +54,7 @@ class StubMethod:
             UsageError: not a request of this method, or called on a loop thread.
         """
         client = self._client
-        router, shape = client.route(self.spec.service, waits=True)
+        router, shape = client.route(self.spec.lookup, waits=True)
         call = Invocation(
             self.spec,
             self._body(request),
@@ -83,7 +82,7 @@ class StubMethod:
             UsageError: not a request of this method.
         """
         client = self._client
-        router, shape = client.route(self.spec.service)
+        router, shape = client.route(self.spec.lookup)
         return FutureInvocation(
             self.spec,
             self._body(request),
@@ -110,7 +109,7 @@ class StubMethod:
             UsageError: not a request of this method, or called on a loop thread.
         """
         client = self._client
-        router, shape = client.route(self.spec.service, waits=True)
+        router, shape = client.route(self.spec.lookup, waits=True)
         OnewayInvocation(
             self.spec,
             self._body(request),

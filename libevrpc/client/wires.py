@@ -1,0 +1,116 @@
+"""What a client needs to know of each protocol: how methods are called, and over what.
+
+PRPC is the native one, and the only one that carries metadata, attachments, compression, cancels
+and heartbeats. Of the others each says here what it cannot.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from google.protobuf.descriptor import MethodDescriptor
+
+from libevrpc.channel.connection import Connection
+from libevrpc.channel.wire import ClientWire
+from libevrpc.client.method import MethodSpec, object_method, protobuf_method, split_method
+from libevrpc.core.objects import encode_arguments
+from libevrpc.core.targets import Target
+from libevrpc.errors import UsageError
+from libevrpc.settings import ClientSettings
+
+__all__ = ["Wire", "open_wire"]
+
+
+class Wire(Protocol):
+    """One protocol, as one client speaks it. Immutable, any thread."""
+
+    @property
+    def connections(self) -> ClientWire:
+        """What makes the connections of its channels."""
+
+    def protobuf_spec(self, descriptor: MethodDescriptor) -> MethodSpec:
+        """Make the spec of a stub's method.
+
+        Raises:
+            UsageError: it streams, or the wire carries no protobuf messages.
+        """
+
+    def object_spec(self, name: str, content_type: int, result: Any) -> MethodSpec:
+        """Make the spec of a plain object's method, ``Service.Method``.
+
+        Raises:
+            UsageError: the name has no service or no method, or the wire has no plain objects.
+        """
+
+    def body(self, positional: tuple[Any, ...], keywords: dict[str, Any], content_type: int) -> Any:
+        """Return the arguments of a plain object's method as its frames take them.
+
+        Raises:
+            RpcError: INVALID_ARGUMENT, a value that the wire cannot carry.
+            UsageError: not as many as the wire carries.
+        """
+
+
+def open_wire(settings: ClientSettings, target: Target) -> Wire:
+    """Return the wire that the settings name. Its libraries are imported now."""
+    name = settings.wire
+    if name == "prpc":
+        return _Prpc()
+    # ZooKeeper's tree has one node, and one server, for each method there
+    per_method = target.scheme == "zk" and target.query.get("layout") == "mprpc"
+    return _Mprpc(name, per_method)
+
+
+class _Prpc:
+    """The native wire."""
+
+    connections = staticmethod(Connection.of)
+    body = staticmethod(encode_arguments)
+    protobuf_spec = staticmethod(protobuf_method)
+
+    def object_spec(self, name: str, content_type: int, result: Any) -> MethodSpec:
+        return object_method(name, content_type)
+
+
+class _Mprpc:
+    """mprpc: protobuf messages, a connection for each call, no room for anything else."""
+
+    def __init__(self, name: str, per_method: bool) -> None:
+        from libevrpc.channel.shortlived import CountedConnections, ShortConnections
+
+        self._name = name
+        self._per_method = per_method
+        self.connections: ClientWire = (
+            CountedConnections if name == "mprpc-be" else ShortConnections
+        )
+
+    def protobuf_spec(self, descriptor: MethodDescriptor) -> MethodSpec:
+        from libevrpc.core.mprpc import encode_request
+
+        spec = protobuf_method(descriptor)
+        service, method = descriptor.containing_service.name, descriptor.name
+        big = self._name == "mprpc-be"
+
+        def frame(_: int, payload: bytes) -> bytes:
+            return encode_request(service, method, payload, "big" if big else "little")
+
+        return MethodSpec(
+            spec.service,
+            method,
+            spec.encoder,
+            spec.content_type,
+            spec.idempotent,
+            spec.parse,
+            f"{service}/{method}" if self._per_method else spec.service,
+            frame,
+        )
+
+    def object_spec(self, name: str, content_type: int, result: Any) -> MethodSpec:
+        split_method(name)
+        raise UsageError(
+            f"wire = {self._name} carries protobuf messages only: call {name} by a stub,"
+            " client.stub(...)"
+        )
+
+    def body(self, positional: tuple[Any, ...], keywords: dict[str, Any], content_type: int) -> Any:
+        raise AssertionError("no method of a plain object is ever called")
