@@ -75,6 +75,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         fcntl.flock(room, fcntl.LOCK_UN)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Spell captured text so that it can travel: tests log what is no Unicode."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Close the locks, and remove their files with the last process of the run."""
     locks = config.stash.get(LOCKS, None)
