@@ -56,8 +56,9 @@ class Announcing:
     """The announcer's state: is a session open, what may the registry say, what is due when.
 
     A session that fails is kept and the step tried again after a back-off; one that is lost is
-    made anew. The back-off starts over when a beat has gone well: a session that can be opened
-    and filled, but not kept, must not be made ten times a second.
+    made anew. The back-off starts over when a beat has gone well, and what failed after a put is
+    well again only then: a session that can be filled, but not kept, must neither be made ten
+    times a second nor be told of each time.
 
     Args:
         rng: jitter.
@@ -72,6 +73,7 @@ class Announcing:
         self._leave_by_s: float | None = None
         self._well = False
         self._failing = False
+        self._shaky = False
         self.told = False
         """The registry may say something of us: a put was tried in the session that is open."""
 
@@ -116,6 +118,9 @@ class Announcing:
         self._put = True
         if step is AnnounceStep.BEAT:
             self._backoff.succeeded()
+            self._shaky = False
+        if self._shaky:
+            return Turn.NONE
         turn = Turn.NONE if self._well else Turn.WELL
         self._well, self._failing = True, False
         return turn
@@ -133,6 +138,7 @@ class Announcing:
             now_s: the present.
         """
         self._due_s = now_s + self._backoff.failed()
+        self._shaky = self._shaky or self._put
         if lost:
             self._open = self._put = self.told = False
         turn = Turn.NONE if self._failing else Turn.FAILING

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from libevrpc.core import targets
 from libevrpc.core.endpoints import Endpoint
-from libevrpc.core.targets import Target, parse_target
+from libevrpc.core.targets import Target, parse_target, parse_targets
 from libevrpc.errors import ConfigError
 
 
@@ -180,3 +180,22 @@ def test_any_text_is_a_target_or_a_config_error(text: str) -> None:
     except ConfigError:
         return
     assert target.text == text
+
+
+def test_several_targets_stand_with_blanks_between() -> None:
+    found = parse_targets(" center://a:1,b:1   zk://c:1 ")
+    assert [each.text for each in found] == ["center://a:1,b:1", "zk://c:1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "0 targets: write 1 to 8"),
+        (" ".join(f"a:{port}" for port in range(1, 10)), "9 targets: write 1 to 8"),
+        ("zk://c:1 zk://c:1", "'zk://c:1' is given twice"),
+        ("zk://c:1 zk:/d:1", "did you mean zk://d:1"),
+    ],
+)
+def test_a_wrong_list_of_targets_is_one_clear_line(text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_targets(text)
