@@ -12,6 +12,7 @@ in, and then they wait for it.
 from __future__ import annotations
 
 import fcntl
+import os
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -25,6 +26,8 @@ TOGETHER = {
 }
 """Group -> fixtures of `fix_services` that the session keeps."""
 
+FOLDER = "LIBEVRPC_TEST_LOCKS"
+"""Where in the environment the folder of the locks stands."""
 LOCKS = pytest.StashKey[tuple[IO[bytes], IO[bytes]]]()
 
 
@@ -48,12 +51,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Open the locks that the processes of one run have in common."""
-    run = getattr(config, "workerinput", {}).get("testrunuid")
-    if run is not None:
-        folder = Path(tempfile.gettempdir())
-        door, room = ((folder / f"libevrpc-{run}-{each}").open("wb") for each in ("door", "room"))
-        config.stash[LOCKS] = (door, room)
+    """Make the locks that the processes of one run have in common, or open them."""
+    if hasattr(config, "workerinput"):
+        folder = Path(os.environ[FOLDER])
+        config.stash[LOCKS] = (
+            folder.joinpath("door").open("wb"),
+            folder.joinpath("room").open("wb"),
+        )
+    elif config.getoption("numprocesses", None):
+        made = tempfile.TemporaryDirectory(prefix="libevrpc-locks-")
+        config.add_cleanup(made.cleanup)
+        os.environ[FOLDER] = made.name  # the other processes inherit it
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the test's own time-out
@@ -85,11 +93,3 @@ def pytest_runtest_makereport(
         (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
     ]
     return report
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close the locks, and remove their files with the last process of the run."""
-    locks = config.stash.get(LOCKS, None)
-    for lock in locks or ():
-        lock.close()
-        Path(lock.name).unlink(missing_ok=True)
