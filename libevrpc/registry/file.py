@@ -117,11 +117,14 @@ class FileWatchSession:
         try:
             # without O_NONBLOCK a fifo would block for as long as nobody writes to it
             number = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            with os.fdopen(number, "rb") as file:
+            try:
                 found = os.fstat(number)
                 if not stat.S_ISREG(found.st_mode):
                     raise RegistryError(f"{self._path} is no regular file")
-                encoded = file.read(FILE_BYTES_MAX + 1)
+                with open(number, "rb", closefd=False) as file:
+                    encoded = file.read(FILE_BYTES_MAX + 1)
+            finally:
+                os.close(number)
         except OSError as exc:
             raise RegistryError(f"cannot read {self._path}: {exc.strerror}") from None
         if len(encoded) > FILE_BYTES_MAX:

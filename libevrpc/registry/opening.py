@@ -18,6 +18,7 @@ from libevrpc.settings import ClientSettings, ServerSettings
 
 __all__ = ["ANNOUNCING", "open_registrar", "open_resolver"]
 
+_PACKAGE = "libevrpc.registry."
 _ADAPTERS: Mapping[str, str] = MappingProxyType(
     {
         "center": "center",
@@ -28,7 +29,7 @@ _ADAPTERS: Mapping[str, str] = MappingProxyType(
         "file": "file",
     }
 )
-"""Scheme -> module of this package."""
+"""Scheme -> module of the package."""
 _LISTS = ("direct", "list")
 """Schemes that need no registry."""
 ANNOUNCING = ("center", "zk", "etcd", "http")
@@ -74,7 +75,7 @@ def _adapter(target: Target) -> ModuleType:
         ConfigError: it needs a library that is not installed; the text says how to get it.
     """
     try:
-        return importlib.import_module(f"libevrpc.registry.{_ADAPTERS[target.scheme]}")
+        return importlib.import_module(_PACKAGE + _ADAPTERS[target.scheme])
     except ModuleNotFoundError as exc:
         missing = (exc.name or "").partition(".")[0]
         if missing == "libevrpc":  # not the user's doing
