@@ -2,7 +2,8 @@
 
 A request is an array of positional arguments, or a map when there are only keywords; both
 together travel as an array whose last element is a map under the key `**`, and so does an
-array whose own last element looks like that. A reply is the bare value.
+array whose own last element looks like that. A reply is the bare value. A dataclass travels
+as the map of its fields.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import msgpack
 
+from libevrpc.core.shapes import parts
 from libevrpc.errors import Errno, RpcError
 
 __all__ = [
@@ -104,9 +106,9 @@ def _keywords(value: Any) -> dict[str, Any]:
 def _pack(value: Any, content_type: int, errno: int) -> bytes:
     try:
         if content_type == ContentType.MSGPACK:
-            return bytes(msgpack.packb(value))
+            return bytes(msgpack.packb(value, default=parts))
         if content_type == ContentType.JSON:
-            return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+            return json.dumps(value, separators=(",", ":"), allow_nan=False, default=parts).encode()
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise RpcError.from_errno(errno, f"value cannot be sent: {exc}") from None
     raise _unsupported(content_type, errno)

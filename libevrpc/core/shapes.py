@@ -13,11 +13,10 @@ import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
-from libevrpc.core.gob.limits import DEPTH_MAX
 from libevrpc.core.gob.schema import Kind, Schema
 from libevrpc.errors import ProtocolError
 
-__all__ = ["plain", "shaped"]
+__all__ = ["parts", "shaped", "text_parts"]
 
 _TYPES: dict[Kind, tuple[type, ...]] = {
     Kind.BOOL: (bool,),
@@ -119,26 +118,28 @@ def _unfit(value: Any, schema: Schema) -> ProtocolError:
     return ProtocolError(f"{value!r:.60} is no {schema.name}")
 
 
-def plain(value: Any, *, text: bool = False, depth: int = DEPTH_MAX) -> Any:
-    """Return a value made of what JSON (`text`) or msgpack can carry: no dataclasses.
+def parts(value: Any) -> dict[str, Any]:
+    """Return a dataclass or a namespace as the map that JSON and msgpack have for it.
+
+    It is what their encoders ask of values that they do not know (`default=`).
 
     Raises:
-        ProtocolError: it holds itself, or lies too deep.
+        TypeError: it is neither.
     """
-    if depth < 0:
-        raise ProtocolError(f"values lie more than {DEPTH_MAX} deep in each other")
-    if isinstance(value, dict):
-        return {key: plain(item, text=text, depth=depth - 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, text=text, depth=depth - 1) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        named = {
+        return {
             field.metadata.get("gob", field.name): getattr(value, field.name)
             for field in dataclasses.fields(value)
         }
-        return plain(named, text=text, depth=depth - 1)
     if isinstance(value, SimpleNamespace):
-        return plain(vars(value), text=text, depth=depth - 1)
-    if text and isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value
+        return vars(value)
+    raise TypeError(f"cannot be sent: {type(value).__name__}")
+
+
+def text_parts(value: Any) -> dict[str, Any] | str:
+    """Do the same for JSON as Go has it: bytes are base64.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else parts(value)

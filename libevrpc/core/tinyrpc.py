@@ -15,6 +15,7 @@ this protocol: the connection is closed.
 from __future__ import annotations
 
 import json
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -255,7 +256,7 @@ class _Stream:
         self._header = None
         return Message(header, body)
 
-    def encode_body(self, value: Any, hint: Any = None) -> object:
+    def encode_body(self, value: Any, hint: Any = None) -> Sized:
         """Encode a body by its hint, or as what it is. Any thread, once the codec is known.
 
         Raises:
@@ -289,7 +290,7 @@ class ServerStream(_Stream):
         assert self.option is not None
         return self.option.encode() if self._echoes else b""
 
-    def reply(self, service_method: str, seq: int, body: object) -> bytes:
+    def reply(self, service_method: str, seq: int, body: Sized) -> bytes:
         """Return a reply, in order of sending."""
         assert self._writer is not None
         return self._writer.frame(Header(service_method, seq, ""), body)
@@ -337,7 +338,7 @@ class ClientStream(_Stream):
             raise ProtocolError(f"server answers {option.codec}, not {self._asked.codec}")
         super()._open(option)
 
-    def request(self, service_method: str, seq: int, body: object) -> bytes:
+    def request(self, service_method: str, seq: int, body: Sized) -> bytes:
         """Return a request, in order of sending.
 
         Raises:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -33,7 +34,7 @@ from libevrpc.core.gob import (
     record_schema,
     schema_of,
 )
-from libevrpc.core.shapes import plain, shaped
+from libevrpc.core.shapes import parts, shaped, text_parts
 from libevrpc.errors import ProtocolError
 
 __all__ = [
@@ -94,8 +95,8 @@ class Body(Protocol):
         """True if it is parts with names: they can be keywords."""
 
     @property
-    def size(self) -> int:
-        """Length in bytes."""
+    def data(self) -> bytes:
+        """Its bytes, without what only the stream knows."""
 
 
 class UnitReader(Protocol):
@@ -120,7 +121,7 @@ class UnitReader(Protocol):
 class UnitWriter(Protocol):
     """Writes headers and bodies."""
 
-    def body(self, value: Any, hint: Any = None) -> object:
+    def body(self, value: Any, hint: Any = None) -> Sized:
         """Encode a body by its hint, or as what it is. Any thread.
 
         Raises:
@@ -128,10 +129,10 @@ class UnitWriter(Protocol):
             UsageError: gob has no type for the hint.
         """
 
-    def nothing(self) -> object:
+    def nothing(self) -> Sized:
         """Return the body beside an error."""
 
-    def frame(self, header: Header, body: object) -> bytes:
+    def frame(self, header: Header, body: Sized) -> bytes:
         """Return a header and what `body` made, in order of sending.
 
         Raises:
@@ -164,6 +165,9 @@ class _GobContent:
     schema: Schema
     content: EncodedValue
 
+    def __len__(self) -> int:
+        return len(self.content.data)
+
 
 @dataclass(frozen=True, slots=True)
 class _GobBody:
@@ -180,8 +184,8 @@ class _GobBody:
         return self.raw.is_struct
 
     @property
-    def size(self) -> int:
-        return len(self.raw.data)
+    def data(self) -> bytes:
+        return self.raw.data
 
 
 class _GobUnits:
@@ -212,16 +216,16 @@ class _GobUnitWriter:
         self._writer = GobWriter()
         self._header = schema_of(Header)
 
-    def body(self, value: Any, hint: Any = None) -> object:
+    def body(self, value: Any, hint: Any = None) -> Sized:
         if value is None and hint in (None, type(None)):
             return self.nothing()
         schema = natural_schema(value) if hint is None else schema_of(hint)
         return _GobContent(schema, encode_value(schema, value))
 
-    def nothing(self) -> object:
+    def nothing(self) -> Sized:
         return _GobContent(_NOTHING, EncodedValue(_NOTHING.head + b"\0", ()))
 
-    def frame(self, header: Header, body: object) -> bytes:
+    def frame(self, header: Header, body: Sized) -> bytes:
         assert isinstance(body, _GobContent)
         head = encode_value(self._header, header)
         return b"".join(
@@ -261,11 +265,6 @@ class PlainBody:
         if self.packed:
             return b"\x80" <= first <= b"\x8f" or first in (b"\xde", b"\xdf")
         return first == b"{"
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        return len(self.data)
 
 
 def _loaded(data: bytes, *, packed: bool) -> Any:
@@ -357,18 +356,18 @@ class JsonUnits:
 class _JsonWriter:
     __slots__ = ()
 
-    def body(self, value: Any, hint: Any = None) -> object:
+    def body(self, value: Any, hint: Any = None) -> Sized:
         del hint
         try:
-            made = json.dumps(plain(value, text=True), separators=(",", ":"), allow_nan=False)
-        except (TypeError, ValueError) as exc:
+            made = json.dumps(value, separators=(",", ":"), allow_nan=False, default=text_parts)
+        except (TypeError, ValueError, RecursionError) as exc:
             raise ProtocolError(f"value cannot be sent: {exc}") from None
         return made.encode() + b"\n"
 
-    def nothing(self) -> object:
+    def nothing(self) -> Sized:
         return b"{}\n"
 
-    def frame(self, header: Header, body: object) -> bytes:
+    def frame(self, header: Header, body: Sized) -> bytes:
         assert isinstance(body, bytes)
         made = json.dumps(_fields(header), separators=(",", ":"))
         return made.encode() + b"\n" + body
@@ -420,20 +419,20 @@ class _BinUnits:
 class _BinWriter:
     __slots__ = ()
 
-    def body(self, value: Any, hint: Any = None) -> object:
+    def body(self, value: Any, hint: Any = None) -> Sized:
         del hint
-        return _packed(_packed(plain(value)))
+        return _packed(_packed(value))
 
-    def nothing(self) -> object:
+    def nothing(self) -> Sized:
         return _packed(_packed({}))
 
-    def frame(self, header: Header, body: object) -> bytes:
+    def frame(self, header: Header, body: Sized) -> bytes:
         assert isinstance(body, bytes)
         return _packed(_packed(_fields(header))) + body
 
 
 def _packed(value: Any) -> bytes:
     try:
-        return bytes(msgpack.packb(value))
+        return bytes(msgpack.packb(value, default=parts))
     except (TypeError, ValueError, OverflowError) as exc:
         raise ProtocolError(f"value cannot be sent: {exc}") from None

@@ -16,9 +16,12 @@ from libevrpc.server.methods import MethodEntry
 if TYPE_CHECKING:
     from libevrpc.server.session import Session
 
-__all__ = ["Deferred", "GuestCall", "ServerCall", "ServerController", "run_hook"]
+__all__ = ["EXPIRED", "Deferred", "GuestCall", "ServerCall", "ServerController", "run_hook"]
 
 log = logging.getLogger(__name__)
+
+EXPIRED = "deadline reached before the handler finished"
+"""What the caller of a call is told whose time is up."""
 
 
 def run_hook(hook: Callable[[], object]) -> None:

@@ -85,8 +85,22 @@ def _mprpc_be(context: GuestContext) -> Wire:
     return make_mprpc("mprpc-be", "big", context)
 
 
+def _tinyrpc(context: GuestContext) -> Wire:
+    from libevrpc.server.guest_tinyrpc import make_tinyrpc
+
+    return make_tinyrpc("tinyrpc", context)
+
+
+def _geerpc(context: GuestContext) -> Wire:
+    from libevrpc.server.guest_tinyrpc import make_tinyrpc
+
+    return make_tinyrpc("geerpc", context)
+
+
 GUESTS: dict[str, Guest] = {
     "http": Guest(_http, needs="http"),
+    "geerpc": Guest(_geerpc, chosen=True),  # before its sister, which begins alike
+    "tinyrpc": Guest(_tinyrpc),
     "mprpc": Guest(_mprpc),
     "mprpc-be": Guest(_mprpc_be, chosen=True),
 }

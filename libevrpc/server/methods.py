@@ -12,10 +12,11 @@ from typing import Any, cast
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError
 
-from libevrpc.core.objects import ContentType, decode_arguments, encode_value
+from libevrpc.core.objects import ContentType, encode_value
 from libevrpc.core.protobufs import message_class
 from libevrpc.errors import Errno, RpcError, UsageError
 from libevrpc.inifile import nearest
+from libevrpc.server.typed import ObjectShape, decoder_of, shape_of
 
 __all__ = [
     "Handling",
@@ -62,6 +63,7 @@ class MethodEntry:
         decode: request bytes and content type to the handler's arguments; raises RpcError.
         encode: the handler's result and content type to reply bytes; raises RpcError.
         handler: called with what `handling` says.
+        shape: what a plain object's method takes and gives; None for protobuf services.
         mean_s: running mean of how long the handler takes; a guess for scheduling only,
             written by many threads without a lock, which can lose a sample and nothing else.
         calls: how often it was called; added to by every loop without a lock, as `mean_s` is.
@@ -78,6 +80,7 @@ class MethodEntry:
         "mean_s",
         "method",
         "service",
+        "shape",
         "warn_again_s",
     )
 
@@ -91,6 +94,7 @@ class MethodEntry:
         inline: bool,
         decode: Callable[[bytes, int], Any],
         encode: Callable[[Any, int], bytes],
+        shape: ObjectShape | None = None,
     ) -> None:
         self.service = service
         self.method = method
@@ -99,6 +103,7 @@ class MethodEntry:
         self.inline = inline
         self.decode = decode
         self.encode = encode
+        self.shape = shape
         self.calls = 0
         self.warn_again_s = 0.0
         self.mean_s = 1.0  # until measured, every handler counts as slow
@@ -126,6 +131,7 @@ class Missing:
 
     errno: int
     text: str
+    service_known: bool = False
 
 
 class MethodTable:
@@ -171,7 +177,7 @@ class MethodTable:
         if entry is None:
             known = ", ".join(self._services[full][:_METHODS_NAMED_MAX])
             text = f"service {full!r} has no method {method!r}; it has {known}"
-            return Missing(Errno.NO_METHOD, text)
+            return Missing(Errno.NO_METHOD, text, service_known=True)
         return entry
 
     def with_entries(self, entries: Iterable[MethodEntry]) -> MethodTable:
@@ -239,7 +245,8 @@ def object_entries(
 ) -> list[MethodEntry]:
     """Make the entries of a plain object: its public methods under the service `name`.
 
-    A method that has a parameter called `controller` gets the controller there.
+    A method that has a parameter called `controller` gets the controller there. One whose only
+    other parameter is a dataclass gets one, made of a map or of keywords.
 
     Raises:
         UsageError: the object has no public method, or one that hides its parameters, the
@@ -251,15 +258,18 @@ def object_entries(
     names = _inline_names(inline, functions, name)
     entries = []
     for attribute, function in functions.items():
+        handler = _object_handler(function, f"{name}.{attribute}")
+        shape = shape_of(function)
         entries.append(
             MethodEntry(
                 name,
                 attribute,
-                _object_handler(function, f"{name}.{attribute}"),
+                handler,
                 handling=Handling.REQUEST_AND_CONTROLLER,
                 inline=attribute in names or _is_inline(function),
-                decode=decode_arguments,
+                decode=decoder_of(shape),
                 encode=encode_value,
+                shape=shape,
             )
         )
     return entries

@@ -26,7 +26,7 @@ from libevrpc.core.timers import Timer
 from libevrpc.core.wires import GuestRequest, HeldBack, Out, Resets, Say, WireSwitch
 from libevrpc.errors import Errno, RpcError, status_of
 from libevrpc.loop.transport import Transport
-from libevrpc.server.calls import ServerCall
+from libevrpc.server.calls import EXPIRED, ServerCall
 from libevrpc.server.endings import DroppedFrames, EndHooks
 from libevrpc.server.execute import execute, note_slow, run_direct
 from libevrpc.server.guest_calls import GuestSide
@@ -433,8 +433,7 @@ class Session:
             elif self.in_flight.pop(call, _GONE) is not _GONE:
                 self._shard.expired += 1
                 call.cancel()
-                text = "deadline reached before the handler finished"
-                self._tell(call.request, Errno.TIMED_OUT, text)
+                self._tell(call.request, Errno.TIMED_OUT, EXPIRED)
         if earliest_s < self._sweep_at_s:  # an answer may have let in a call with its own
             self._arm_sweep(earliest_s)
 

@@ -89,6 +89,13 @@ class Schema:
     fields: tuple[Field, ...] = ()
 
     @property
+    def is_struct(self) -> bool:
+        """True for a dataclass or a record, also where it may be None."""
+        if self.kind is Kind.POINTER:
+            return self.elem is not None and self.elem.is_struct
+        return self.kind is Kind.STRUCT
+
+    @property
     def head(self) -> bytes:
         """What a message begins with whose value has this type."""
         out = bytearray()

@@ -1,0 +1,91 @@
+"""What a plain object's methods take and give, as their annotations say."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from libevrpc.core.gob import Schema, schema_of
+from libevrpc.core.objects import decode_arguments
+from libevrpc.core.shapes import shaped
+from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
+
+__all__ = ["ObjectShape", "decoder_of", "shape_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectShape:
+    """The signature of one method; the controller's parameter does not count.
+
+    Attributes:
+        names: its positional parameters.
+        single: it takes one value and nothing else.
+        argument: the schema of that value, None if nothing is known of it.
+        result: the schema of what it returns, None if nothing is known.
+    """
+
+    names: tuple[str, ...]
+    single: bool = False
+    argument: Schema | None = None
+    result: Schema | None = None
+
+    @property
+    def takes_nothing(self) -> bool:
+        """True for a method without parameters."""
+        return not self.names and not self.single
+
+
+def shape_of(function: Callable[..., Any]) -> ObjectShape:
+    """Read a method's signature; hints that gob has no type for count as none."""
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError):  # a type only a checker imports
+        hints = {}
+    parameters = [
+        each for each in inspect.signature(function).parameters.values()
+        if each.name != "controller"
+    ]  # fmt: skip
+    names = tuple(
+        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    )
+    single = len(names) == len(parameters) == 1
+    argument = _schema(hints.get(names[0])) if single else None
+    takes = names if len(names) == len(parameters) else (*names, "*")
+    return ObjectShape(takes, single, argument, _schema(hints.get("return")))
+
+
+def _schema(hint: Any) -> Schema | None:
+    if hint in (None, type(None)):
+        return None
+    try:
+        return schema_of(hint)
+    except (UsageError, TypeError):
+        return None
+
+
+def decoder_of(shape: ObjectShape) -> Callable[[bytes, int], tuple[list[Any], dict[str, Any]]]:
+    """Return what decodes the arguments of a plain call in msgpack or JSON.
+
+    Where the one parameter is a dataclass, a map becomes it, and so do keywords that are
+    the names of its fields.
+    """
+    schema = shape.argument
+    if schema is None or not schema.is_struct:
+        return decode_arguments
+    [name] = shape.names
+
+    def decode(payload: bytes, content_type: int) -> tuple[list[Any], dict[str, Any]]:
+        positional, keywords = decode_arguments(payload, content_type)
+        if not positional and keywords:
+            positional = [keywords.pop(name) if keywords.keys() == {name} else dict(keywords)]
+            keywords = {}
+        if len(positional) == 1 and not keywords:
+            try:
+                positional = [shaped(positional[0], schema)]
+            except ProtocolError as exc:
+                raise RpcError.from_errno(Errno.BAD_REQUEST, f"argument {name}: {exc}") from None
+        return positional, keywords
+
+    return decode

@@ -1,0 +1,269 @@
+"""TinyRPC and gee-rpc on a server's port: both dialects, three codecs, errors that end nothing."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from libevrpc import RpcServer
+from libevrpc.core.tinyrpc import Dialect, Option
+from libevrpc.core.tinyrpc_codecs import CODECS, GOB, JSON
+from unit_test.fix_rpc import WAIT_S, Serving, wait_until
+from unit_test.fix_tiny import Args, Caller, Everything, Foo, Point
+
+pytestmark = pytest.mark.live
+
+EVERYTHING = Everything(
+    True, -7, 7, 0.5, "grün", b"\0\xff", [1, -2, 0], ["a", ""], (0, 5, -5), {"x": 1, "": 0},
+    Point(1.5, -1.5), [Point(), Point(2.0)], {"here": Point(0.0, 3.0)}, Point(4.0), [[1], [], [2]],
+)  # fmt: skip
+
+
+WRONG = "result of Foo.Wrong: 'not a number' is no int"
+
+
+@pytest.fixture
+def port() -> Iterator[tuple[RpcServer, Foo]]:
+    foo = Foo()
+    server = RpcServer("127.0.0.1:0")
+    server.add_object(foo, name="Foo")
+    server.start()
+    yield server, foo
+    foo.gate.set()
+    server.stop(0.0)
+
+
+Open = Callable[..., Caller]
+
+
+@pytest.fixture
+def caller(port: tuple[RpcServer, Foo]) -> Iterator[Open]:
+    made: list[Caller] = []
+
+    def connect(codec: str = GOB, handle_timeout_ns: int = 0, **more: object) -> Caller:
+        option = Option(codec, handle_timeout_ns=handle_timeout_ns)
+        made.append(Caller(str(port[0].address), option, **more))
+        made[-1].open()
+        return made[-1]
+
+    yield connect
+    for each in made:
+        each.close()
+
+
+EACH = pytest.mark.parametrize("codec", CODECS)
+
+
+@EACH
+def test_calls_are_answered_in_every_codec(caller: Open, codec: str) -> None:
+    foo = caller(codec)
+    assert foo.call("Foo.Sum", Args(1, 3), int) == 4
+    assert foo.call("Foo.Sum", Args(-1, -(2**60)), int) == -(2**60) - 1
+    assert foo.call("Foo.Mirror", EVERYTHING, Everything) == EVERYTHING
+    assert foo.call("Foo.Mirror", Everything(), Everything) == Everything()
+    assert foo.call("Foo.Squares", 3, dict[int, int]) == {0: 0, 1: 1, 2: 4}
+    assert foo.call("Foo.Squares", 0, dict[int, int]) == {}
+    assert foo.call("Foo.Words", "two words", list[str]) == ["two", "words"]
+    assert foo.call("Foo.Words", "", list[str]) == []
+    assert foo.call("Foo.Total", [1, 2, 3], int) == 6
+    assert foo.call("Foo.Apart", Args(7, 3), int) == 4
+    assert foo.call("Foo.Nothing", Args()) is None
+    assert foo.call("Foo.Odd", "as it is") == "as it is"
+    assert foo.call("Foo.Odd", Args(1, 2)) == {"Num1": 1, "Num2": 2}
+
+
+@EACH
+def test_errors_end_neither_connection_nor_server(caller: Open, codec: str) -> None:
+    foo = caller(codec)
+    assert foo.call("Foo.Fail", Args()) == "boom"
+    assert foo.call("Foo.Crash", Args()) == "KeyError: 'oops'"
+    assert foo.call("Foo.Mul", Args(1, 3)) == "rpc server: can't find method Mul"
+    assert foo.call("Bar.Sum", Args(1, 3)) == "rpc server: can't find service Bar"
+    assert foo.call("a.b.Bar.Sum", Args()) == "rpc server: can't find service a.b.Bar"
+    assert foo.call("Sum", 1) == "rpc server: service/method request ill-formed: Sum"
+    assert foo.call("", 1) == "rpc server: service/method request ill-formed: "
+    told = foo.call("Foo.Wrong", Args())  # only gob has types to hold it against
+    assert told == ("not a number" if codec != GOB else WRONG)
+    assert foo.call("Foo.Sum", "text").startswith("argument of Foo.Sum: ")
+    assert "arguments do not fit" in foo.call("Foo.Apart", Point())
+    assert foo.call("Foo.Sum", Args(1, 3), int) == 4
+
+
+def test_half_a_character_in_an_error_is_no_reason_to_be_silent(
+    port: tuple[RpcServer, Foo], caller: Open
+) -> None:
+    class Odd:
+        def Fail(self) -> None:  # noqa: N802 - a Go name
+            raise ValueError("\ud800")
+
+    server, _ = port
+    server.add_object(Odd(), name="Odd")
+    assert caller().call("Odd.Fail", 1) == "ValueError: ?"
+    server.remove_service("Odd")
+
+
+def test_five_calls_at_once_are_told_apart(caller: Open) -> None:
+    foo = caller()
+    asked = {foo.send("Foo.Sum", Args(number, number * number)): number for number in range(5)}
+    for _ in range(5):
+        message = foo.receive()
+        number = asked.pop(message.header.Seq)
+        assert message.body.decode(int) == number + number * number
+    assert not asked
+
+
+def test_the_option_s_time_out_ends_each_call(caller: Open) -> None:
+    foo = caller(handle_timeout_ns=50_000_000)
+    slow = foo.send("Foo.Sleep", Args(60))
+    quick = foo.send("Foo.Sum", Args(1, 2))
+    told = {}
+    for _ in range(2):
+        message = foo.receive()
+        told[message.header.Seq] = message.header.Error
+    assert told == {
+        slow: "rpc server: request handle timeout: expect within 50ms",
+        quick: "",
+    }
+
+
+def test_option_and_first_request_may_come_together_or_in_pieces(
+    port: tuple[RpcServer, Foo],
+) -> None:
+    for dialect in ("tinyrpc", "geerpc"):
+        for whole in (True, False):
+            foo = Caller(str(port[0].address), dialect=dialect)  # type: ignore[arg-type]
+            hello = foo.stream.hello()
+            if dialect == "tinyrpc":
+                foo.stream.feed(hello)  # what the server is going to say
+            data = hello + foo.request("Foo.Sum", Args(1, 3))
+            foo.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            pieces = [data] if whole else [data[at : at + 1] for at in range(len(data))]
+            for piece in pieces:
+                foo.sock.sendall(piece)
+            got = b""
+            while len(got) < len(hello):
+                got += foo.sock.recv(len(hello) - len(got))
+            assert got == hello
+            assert foo.receive().body.decode(int) == 4
+            foo.close()
+
+
+def test_gee_rpc_gets_no_answer_to_its_option() -> None:
+    server = RpcServer("127.0.0.1:0", wires=("geerpc",))
+    server.add_object(Foo(), name="Foo")
+    server.start()
+    foo = Caller(str(server.address), dialect="geerpc")
+    foo.open()
+    assert foo.call("Foo.Sum", Args(1, 3), int) == 4
+    assert foo.call("Bar.Sum", Args(1, 3)) == "rpc server: can't find service Bar"
+    assert foo.call("Foo.Sum", Args(1, 4), int) == 5
+    foo.close()
+    server.stop(0.0)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "path", "status"),
+    [("tinyrpc", "/_tinyrpc_", "200 Connected to RPC"),
+     ("geerpc", "/_geerpc_", "200 Connected to Gee RPC")],
+)  # fmt: skip
+def test_connect_leads_to_both_dialects(
+    port: tuple[RpcServer, Foo], dialect: Dialect, path: str, status: str
+) -> None:
+    foo = Caller(str(port[0].address), dialect=dialect)
+    foo.sock.sendall(f"CONNECT {path} HTTP/1.0\n\n".encode())
+    wanted = f"HTTP/1.0 {status}\n\n".encode()
+    got = b""
+    while len(got) < len(wanted):
+        got += foo.sock.recv(len(wanted) - len(got))
+    assert got == wanted
+    foo.open()
+    assert foo.call("Foo.Sum", Args(1, 3), int) == 4
+    foo.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (b'{"MagicNumber":1}', "MagicNumber is 1, not 3927900"),
+        (b'{"MagicNumber":3927900,"CodecType":"text/xml"}', "CodecType 'text/xml' is none of"),
+        (b'{"MagicNumber" 3927900}', "TinyRPC option is no JSON"),
+        (b'{"MagicNumber":3927900,"HandleTimeout":-1}', "HandleTimeout is -1"),
+        (b'{"' + b"x" * 5000, "TinyRPC option: JSON value of 50"),
+        (Option().encode() + b"\xff", "byte"),
+        (Option().encode() + b"\x80", "number of 128 bytes"),
+        (Option().encode() + b"\xfd\xff\xff\xff", "gob message of 16777215 bytes, limit 65536"),
+        (Option().encode() + b"\x03\x04\x00\x08", "int on the wire is no Header"),
+    ],
+)
+def test_what_cannot_be_read_ends_its_connection_and_is_named(
+    port: tuple[RpcServer, Foo], caplog: pytest.LogCaptureFixture, data: bytes, named: str
+) -> None:
+    caplog.set_level(logging.WARNING)
+    foo = Caller(str(port[0].address))
+    foo.sock.sendall(data)
+    if named == "byte":  # a number of one byte that has not come: it waits
+        foo.sock.sendall(b"\x00")
+        named = "message of no bytes"
+    if data.startswith(Option().encode()):
+        assert foo.sock.recv(len(Option().encode()), socket.MSG_WAITALL) == Option().encode()
+    assert foo.closed()
+    foo.close()
+    wait_until(lambda: named in caplog.text)
+
+
+@EACH
+def test_a_body_over_the_limit_is_refused_by_name_and_ends_its_connection(codec: str) -> None:
+    server = RpcServer("127.0.0.1:0", body_bytes_max=100_000)
+    server.add_object(Foo(), name="Foo")
+    server.start()
+    foo = Caller(str(server.address), Option(codec))
+    foo.open()
+    assert "limit 100000" in foo.call("Foo.Long", 200_000)
+    text = foo.call("Foo.Words", "x" * 200_000)
+    assert text.startswith("body: ")
+    assert "limit 100000" in text
+    assert foo.closed()
+    foo.close()
+    server.stop(0.0)
+
+
+def test_a_protobuf_service_says_that_it_is_one(serve: Callable[..., Serving]) -> None:
+    serving = serve()
+    foo = Caller(serving.address)
+    foo.open()
+    assert "is a protobuf service" in foo.call("echo.EchoService.Echo", 1)
+    foo.close()
+
+
+@pytest.mark.parametrize("codec", ["msgpack", "json"])
+def test_our_own_clients_call_the_same_methods(port: tuple[RpcServer, Foo], codec: str) -> None:
+    from libevrpc import RpcClient
+
+    with RpcClient(str(port[0].address), codec=codec) as client:
+        assert client.call("Foo.Sum", {"Num1": 1, "Num2": 3}) == 4
+        assert client.call("Foo.Sum", Num1=1, Num2=3) == 4
+        assert client.call("Foo.Sum", args={"Num2": 3}) == 3
+        assert client.call("Foo.Sum", Args(1, 3)) == 4
+
+
+def test_json_is_as_go_has_it(caller: Open) -> None:
+    foo = caller(JSON)
+    foo.sock.sendall(b'{"ServiceMethod":"Foo.Sum","Seq":1,"Error":""}\n{"Num1":1,"Num2":3}\n')
+    wanted = b'{"ServiceMethod":"Foo.Sum","Seq":1,"Error":""}\n4\n'
+    assert foo.sock.recv(len(wanted), socket.MSG_WAITALL) == wanted
+    foo.sock.sendall(b'{"ServiceMethod":"Foo.Fail","Seq":2}{}')
+    wanted = b'{"ServiceMethod":"Foo.Fail","Seq":2,"Error":"boom"}\n{}\n'
+    assert foo.sock.recv(len(wanted), socket.MSG_WAITALL) == wanted
+
+
+def test_callers_that_leave_are_forgotten(port: tuple[RpcServer, Foo], caller: Open) -> None:
+    server, _ = port
+    before = server.statistics().connections
+    foo = caller()
+    foo.send("Foo.Sleep", Args(60))
+    wait_until(lambda: server.statistics().connections == before + 1)
+    foo.close()
+    wait_until(lambda: server.statistics().connections == before, WAIT_S)
