@@ -36,6 +36,8 @@ WAIT_S = 20.0
 """Longest wait for what must happen; nothing is measured against it."""
 LOAD = LoadSample(0.1, 0.1, 1 << 20, 0, 0.0, 0)
 LOOK_S = 0.02
+OUTAGE_S = float(os.environ.get("LIBEVRPC_TEST_OUTAGE_S", "0"))
+"""An outage lasts until it has been noticed, and this long: 60 is worth a run by hand."""
 
 _ports = itertools.count(1)
 _names = itertools.count(1)
@@ -78,10 +80,11 @@ class Harness(ABC):
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """Be down for a block, and back after it."""
+        """Be down for a block, for OUTAGE_S at least, and back after it."""
         self.down()
         try:
             yield
+            threading.Event().wait(OUTAGE_S)
         finally:
             self.up()
 
