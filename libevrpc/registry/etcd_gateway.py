@@ -43,9 +43,9 @@ RECEIVE_BYTES = 256 << 10
 
 NOT_FOUND = 5
 UNAUTHENTICATED = 16
-_ELSEWHERE = (1, 2, 4, 13, 14)
-"""gRPC codes of a member that cannot do what another one may: cancelled, unknown, deadline
-exceeded, internal, unavailable."""
+_ELSEWHERE = (0, 1, 2, 4, 13, 14)
+"""gRPC codes of a member that cannot do what another one may: none told, cancelled, unknown,
+deadline exceeded, internal, unavailable."""
 _STALE_TOKEN = ("invalid auth token", "revision of auth store is old")
 
 
@@ -271,12 +271,15 @@ class EtcdGateway:
         if status == 400 and b"HTTPS" in data:
             raise ProtocolError("wants TLS, which etcd:// does not speak")
         answer = object_of(data)
-        result = answer.get("result", answer)  # streams have one line, wrapped
-        if status == 200 and "error" not in answer and isinstance(result, dict):
+        if status == 200 and "error" not in answer:
+            result = answer.get("result", answer)  # streams have one line, wrapped
+            if not isinstance(result, dict):
+                raise ProtocolError(f"answers result = {str(result)[:SHOWN_CHARS]!r}: no object")
             self._heard_from(self.member, cluster(result))
             return result
         text = failure_text(answer) or f"status {status}"
-        code = number(answer, "code") if not isinstance(answer.get("error"), dict) else 2
+        inner = answer.get("error")
+        code = number(answer, "code") if not isinstance(inner, dict) else 0
         if code in _ELSEWHERE or status >= 500:
             raise _UnansweredError(f"etcd {self.member}: {text}")
         if "user name is empty" in text:

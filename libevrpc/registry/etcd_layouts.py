@@ -190,7 +190,7 @@ def plan_of(target: Target) -> EtcdPlan:
     """
     query = target.query
     for each in target.endpoints:
-        if each.path or each.transport:
+        if each.transport:
             raise ConfigError(
                 f"target {target.text!r}: {each.address} is no member of etcd; write"
                 " etcd://host:2379,host:2379"
