@@ -1,0 +1,106 @@
+"""A running service moves from one registry to another, under calls, and loses none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from libevrpc import RpcClient, RpcError, RpcServer
+from unit_test.registry.contract.test_contract_center import OneCenter
+
+pytestmark = pytest.mark.live
+WAIT_S = 20.0
+
+
+class Foo:
+    """What is served."""
+
+    def sum(self, one: int, two: int) -> int:
+        return one + two
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[OneCenter]]:
+    """Give two registries that know nothing of each other."""
+    with ExitStack() as stack:
+        made = []
+        for name in ("old", "new"):
+            folder = tmp_path_factory.mktemp(name)
+            made.append(stack.enter_context(OneCenter(folder, 1, folder / "compiled")))
+        yield made
+
+
+class Caller:
+    """A client that calls without a pause, and keeps count."""
+
+    def __init__(self, target: str, folder: Path) -> None:
+        self._client = RpcClient(target, state_dir=str(folder), timeout_s=WAIT_S)
+        self._stop = threading.Event()
+        self.calls = 0
+        self.failures: list[object] = []
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                found = self._client.call("Foo.sum", self.calls, 1)
+                if found != self.calls + 1:
+                    self.failures.append(found)
+            except RpcError as exc:
+                self.failures.append(exc)
+            self.calls += 1
+
+    def some_more(self) -> None:
+        """Wait until calls have gone through since now."""
+        until = self.calls + 50
+        pause = threading.Event()
+        while self.calls < until:
+            pause.wait(0.01)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._client.close()
+
+
+def server_at(registry: str | list[str], folder: Path) -> RpcServer:
+    server = RpcServer(
+        "127.0.0.1:0", threads=1, registry=registry, report_s=0.2, state_dir=str(folder)
+    )
+    server.add_object(Foo())
+    server.start()
+    return server
+
+
+def test_servers_first_then_clients_then_the_old_registry_goes(
+    clusters: list[OneCenter], tmp_path: Path
+) -> None:
+    old, new = (f"center://{each.hosts()}" for each in clusters)
+    servers = [server_at(old, tmp_path / "s1"), server_at(old, tmp_path / "s2")]
+    callers = [Caller(old, tmp_path / "c1")]
+    callers[0].some_more()
+    for number in (0, 1):  # 1. each server restarts and announces itself in both
+        replacement = server_at([old, new], tmp_path / f"s{number + 3}")
+        callers[0].some_more()
+        servers[number].stop()
+        servers[number] = replacement
+    callers.append(Caller(new, tmp_path / "c2"))  # 2. each client moves
+    callers[1].some_more()
+    callers[0].close()
+    for number in (0, 1):  # 3. each server leaves the old one
+        replacement = server_at(new, tmp_path / f"s{number + 5}")
+        callers[1].some_more()
+        servers[number].stop()
+        servers[number] = replacement
+    clusters[0].nodes[1].kill()  # 4. nobody misses it
+    callers[1].some_more()
+    callers[1].close()
+    for server in servers:
+        server.stop(0.0)
+    clusters[0].mend()
+    assert [caller.failures for caller in callers] == [[], []]
