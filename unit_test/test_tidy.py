@@ -54,7 +54,7 @@ LOCK_BUDGET: dict[str, str] = {
     "libevrpc/client/client.py": "routes are made by whichever caller comes first",
     "libevrpc/client/future.py": "the gate of a thread that waits for a result",
     "libevrpc/client/router.py": "callers share balancer and retry budget",
-    "libevrpc/registry/zookeeper_link.py": "servers and clients share a session: the first opens it",
+    "libevrpc/registry/zookeeper_link.py": "users share a session: the first opens it",
     "libevrpc/server/server.py": "services are added and removed one at a time, from any thread",
     "libevrpc/server/workers.py": "the queue that loops fill and workers empty, and workers' gates",
 }

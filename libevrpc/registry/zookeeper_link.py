@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from kazoo import exceptions as refusals
 from kazoo.client import KazooClient
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
-from kazoo.protocol.states import KazooState, KeeperState
+from kazoo.protocol.states import KazooState
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 
 from libevrpc.clock import monotonic_s
@@ -48,6 +48,9 @@ RECONNECT = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_jitter": 0.4, "ma
 """How kazoo tries again when no server took it: for ever, at least about once a second."""
 GRACE_MAX_S = 3.0
 """A connection that is away for less, as while a leader is elected, is no trouble yet."""
+ANSWER_MIN_S = 5.0
+"""No request is given up before: the ensemble may have granted a longer session than we asked for,
+and kazoo finds out within it that a connection is dead."""
 END_WAIT_S = 2.0
 """How long the last user waits for the session's end; it goes on by itself after that."""
 PIPELINED_MAX = 256
@@ -76,8 +79,8 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
 
     def __init__(self, hosts: int) -> None:
         super().__init__()
-        self.crashed = False
-        """The thread of the connection has ended by an error: nothing comes back by itself."""
+        self.ended = False
+        """The thread of the connection has ended: nothing comes back by itself."""
         self.tried = ""
         """Address that was dialled last."""
         self._hosts = hosts
@@ -93,8 +96,9 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
             try:
                 func(*args, **kwargs)
             except Exception:
-                self.crashed = True
-                log.debug("a thread of kazoo's ended", exc_info=True)
+                log.debug("a thread of kazoo's failed", exc_info=True)
+            finally:
+                self.ended = True
 
         thread = threading.Thread(target=run, name="libevrpc-zookeeper", daemon=True)
         thread.start()
@@ -230,13 +234,13 @@ class SharedSession:
         if self.foreign:
             raise RegistryError("this session of ZooKeeper belongs to the parent process")
         client = self._client
-        if self._handler.crashed or client.client_state == KeeperState.AUTH_FAILED:
+        if self._handler.ended:  # by a server that refused us or sent garbage
             self.renew(client)
         if not self._connected.wait(timeout_s):
             raise self._no_connection()
 
     def _no_connection(self) -> RegistryError:
-        if self._client.client_state == KeeperState.AUTH_FAILED:
+        if self._log.last.startswith("AUTH_FAILED"):
             return RegistryError(f"ZooKeeper {self._plan.hosts} refused our credentials")
         why = self._log.last.removeprefix("Connection dropped: ")
         why = why.removeprefix("socket connection error: ")
@@ -297,7 +301,7 @@ class SharedSession:
 
     def _answer(self, what: str, client: Any, answer: Any) -> Any:
         try:
-            return answer.get(timeout=self._plan.expiry_s + self.grace_s)
+            return answer.get(timeout=max(ANSWER_MIN_S, self._plan.expiry_s) + self.grace_s)
         except (refusals.NoNodeError, refusals.NodeExistsError, refusals.BadVersionError):
             raise
         except KazooTimeoutError:
