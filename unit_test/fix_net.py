@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
-
-PORTS = range(20_000, 32_000)
-"""Where ports are looked for: below those that Linux gives to whoever connects, or listens on
-port 0, so that no other process takes one between two lives of the program that was told it."""
-
-
-def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """Return `count` different TCP ports that nobody listened on a moment ago.
-
-    For programs that must be told their port; whoever can listen on port 0 should.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found: list[int] = []
-    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
-        with socket.socket(family, socket.SOCK_STREAM) as one, suppress(OSError):
-            one.bind((host, port))
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError(f"fewer than {count} free ports in {PORTS}")
+from compare.node import free_ports
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return one TCP port that nobody listened on a moment ago."""
+    """Return one TCP port that nobody listened on a moment ago.
+
+    For programs that must be told their port; whoever can listen on port 0 should.
+    """
     return free_ports(1, host)[0]
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -28,23 +29,21 @@ class ServiceError(Exception):
     """A process did not do what it must; the text ends with its log."""
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody listens on now.
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """Return different TCP ports of `host` that nobody listens on now.
 
     Raises:
         ServiceError: there are not so many.
     """
     found: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
         if len(found) == count:
             return found
+        with socket.socket(family) as sock, suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+            found.append(port)
     raise ServiceError(f"fewer than {count} free ports in {PORTS}")
 
 

@@ -116,7 +116,8 @@ def test_a_node_dies_with_whoever_started_it(tmp_path: Path) -> None:
     ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        assert not gone(pid)
+        node = psutil.Process(pid)
+        wait_until(lambda: node.name() == "sleep")  # its guard is set up by then
         parent.kill()
     wait_until(lambda: gone(pid))
 
