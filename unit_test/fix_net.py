@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from compare.node import free_ports
 
+__all__ = ["MemoryPipe", "free_port", "free_ports", "socket_pair"]
+
 
 def free_port(host: str = "127.0.0.1") -> int:
     """Return one TCP port that nobody listened on a moment ago.
