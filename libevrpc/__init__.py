@@ -21,6 +21,7 @@ from libevrpc.client.future import CallFuture
 from libevrpc.client.stub import Stub, StubMethod
 from libevrpc.core.balancers import Balancer, EndpointState
 from libevrpc.core.endpoints import Endpoint
+from libevrpc.core.http import HttpReply, HttpRequest
 from libevrpc.errors import (
     ConfigError,
     Errno,
@@ -31,6 +32,7 @@ from libevrpc.errors import (
     UsageError,
 )
 from libevrpc.server.calls import Deferred, ServerController
+from libevrpc.server.http.registry import HttpRegistry
 from libevrpc.server.methods import inline
 from libevrpc.server.server import RpcServer
 from libevrpc.server.servicer import service_base
@@ -46,6 +48,9 @@ __all__ = [
     "EndpointState",
     "Errno",
     "EvrpcError",
+    "HttpRegistry",
+    "HttpReply",
+    "HttpRequest",
     "ProtocolError",
     "RpcClient",
     "RpcError",

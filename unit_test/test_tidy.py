@@ -48,6 +48,7 @@ LOCK_BUDGET: dict[str, str] = {
     "libevrpc/channel/channel.py": "one dial at a time, whoever calls first",
     "libevrpc/channel/baton.py": "the reader baton, and a gate per follower",
     "libevrpc/channel/connection.py": "the step to a socket, and the end",
+    "libevrpc/channel/stream.py": "what is written first must leave first",
     "libevrpc/channel/shortlived.py": "the gate of a waiting caller, and the end",
     "libevrpc/channel/dial.py": "bounds the names being resolved, which no thread of ours owns",
     "libevrpc/client/aside.py": "threads that inflate replies share one queue",
@@ -55,6 +56,7 @@ LOCK_BUDGET: dict[str, str] = {
     "libevrpc/client/future.py": "the gate of a thread that waits for a result",
     "libevrpc/client/router.py": "callers share balancer and retry budget",
     "libevrpc/registry/zookeeper_link.py": "users share a session: the first opens it",
+    "libevrpc/server/http/registry.py": "every loop of its server answers for the registry",
     "libevrpc/server/server.py": "services are added and removed one at a time, from any thread",
     "libevrpc/server/workers.py": "the queue that loops fill and workers empty, and workers' gates",
 }
@@ -87,7 +89,7 @@ FOREIGN = {
 }
 """What shipped code may import beside the standard library, and which requirement brings it."""
 
-SAMPLE_IMPORTS = re.compile(r"(libevrpc(\.(aio|errors|testing))?|center\.embed)$")
+SAMPLE_IMPORTS = re.compile(r"(libevrpc(\.(aio|errors|mprpc|testing))?|center\.embed)$")
 
 
 def sources(*folders: str) -> list[Path]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from libevrpc import __version__
-from libevrpc.cli import bench, call, keygen, listing, status
+from libevrpc.cli import bench, call, keygen, listing, registry, status
 from libevrpc.cli.arguments import Parser
 from libevrpc.cli.output import ExitStatus, print_error, status_of_error
 from libevrpc.errors import EvrpcError
@@ -20,6 +20,7 @@ COMMANDS = {
     "list": (listing, "list services and methods"),
     "bench": (bench, "measure a method: closed loop, percentiles"),
     "status": (status, "show what a center is and knows"),
+    "registry": (registry, "serve TinyRPC's HTTP registry"),
     "keygen": (keygen, "make the keys and the token of a cluster"),
 }
 
@@ -28,7 +29,7 @@ def parser() -> Parser:
     """Return the command line."""
     made = Parser(
         prog="libevrpc",
-        description="Asks servers and centers; makes their keys.",
+        description="Asks servers and centers; makes their keys; serves an HTTP registry.",
         epilog="exit status: 0 ok, 1 the call failed, 2 usage or configuration, 3 unreachable,"
         " 130 interrupted",
     )

@@ -73,11 +73,13 @@ class Pages:
     Attributes:
         routes: by path.
         upgrades: by path.
+        stopping: tells whether new calls are refused; None where the server speaks no HTTP.
     """
 
-    __slots__ = ("routes", "upgrades")
+    __slots__ = ("routes", "stopping", "upgrades")
 
     def __init__(self) -> None:
+        self.stopping: Callable[[], bool] | None = None
         self.routes: Mapping[str, Route] = {}
         self.upgrades: Mapping[str, Upgrade] = {}
 

@@ -56,6 +56,7 @@ class HttpSite:
     def __init__(self, context: GuestContext) -> None:
         self._context = context
         pages = context.pages
+        pages.stopping = context.stopping
         pages.add("/health", health_page(context.stopping), public=True)
         services = services_page(context)
         for path in DEBUG_PATHS:
@@ -104,28 +105,41 @@ class HttpSite:
             return refusal(Errno.NO_SERVICE, text)
         if head.method != "POST":
             return self._other_method(head, service, method)
-        content_type = content_type_of(head.headers.get("content-type"))
-        if content_type is None:
-            told = head.headers.get("content-type", "no Content-Type")
-            reply = refusal(Errno.BAD_REQUEST, f"{told}: {_JSON_HINT}", status=415)
-            return _with(reply, "Accept-Post", "application/json, application/x-protobuf")
-        compression = compression_of(head.headers.get("content-encoding"))
-        if compression is None:
-            told = head.headers["content-encoding"]
-            reply = refusal(Errno.BAD_REQUEST, f"Content-Encoding {told}: send gzip", status=415)
-            return _with(reply, "Accept-Encoding", "gzip, deflate")
-        timeout_ms = timeout_ms_of(head.headers)
-        if timeout_ms is None:
-            return refusal(Errno.BAD_REQUEST, "no time-out: write X-Timeout-Ms: 1500 (1 or more)")
-        return HttpCall(service, method, content_type, compression, timeout_ms)
+        call = _call_of(head, service, method)
+        if isinstance(call, HttpReply):  # what is not here needs no right Content-Type either
+            return self._missing(service, method) or call
+        return call
+
+    def _missing(self, service: str, method: str) -> HttpReply | None:
+        """Return the refusal of a method that is not here; None: it is."""
+        entry = self._context.methods().find(service, method)
+        return None if isinstance(entry, MethodEntry) else refusal(entry.errno, entry.text)
 
     def _other_method(self, head: HttpHead, service: str, method: str) -> HttpReply:
-        entry = self._context.methods().find(service, method)
-        if not isinstance(entry, MethodEntry):
-            return refusal(entry.errno, entry.text)
+        missing = self._missing(service, method)
+        if missing is not None:
+            return missing
         if head.method == "OPTIONS":
             return _options(("POST",))
         return _not_allowed(head.method, ("POST",))
+
+
+def _call_of(head: HttpHead, service: str, method: str) -> HttpCall | HttpReply:
+    """Return the call that a POST describes, or its refusal."""
+    content_type = content_type_of(head.headers.get("content-type"))
+    if content_type is None:
+        told = head.headers.get("content-type", "no Content-Type")
+        reply = refusal(Errno.BAD_REQUEST, f"{told}: {_JSON_HINT}", status=415)
+        return _with(reply, "Accept-Post", "application/json, application/x-protobuf")
+    compression = compression_of(head.headers.get("content-encoding"))
+    if compression is None:
+        told = head.headers["content-encoding"]
+        reply = refusal(Errno.BAD_REQUEST, f"Content-Encoding {told}: send gzip", status=415)
+        return _with(reply, "Accept-Encoding", "gzip, deflate")
+    timeout_ms = timeout_ms_of(head.headers)
+    if timeout_ms is None:
+        return refusal(Errno.BAD_REQUEST, "no time-out: write X-Timeout-Ms: 1500 (1 or more)")
+    return HttpCall(service, method, content_type, compression, timeout_ms)
 
 
 def _options(answers: Collection[str]) -> HttpReply:

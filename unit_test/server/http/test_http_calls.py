@@ -87,6 +87,7 @@ def test_compressed_bodies_are_inflated_within_the_limit(
         ("POST", "/Nobody/Echo", JSON, "{}", 404, Errno.NO_SERVICE),
         ("POST", "/echo.EchoService/Nope", JSON, "{}", 404, Errno.NO_METHOD),
         ("POST", "/evrpc.Internal/Ping", JSON, "{}", 404, Errno.NO_SERVICE),
+        ("POST", "/no.Such/Echo", "", "{}", 404, Errno.NO_METHOD),
         ("POST", "/just-one", JSON, "{}", 404, Errno.NO_SERVICE),
         ("POST", "/a/b/c", JSON, "{}", 404, Errno.NO_SERVICE),
         ("POST", "/", JSON, "{}", 404, Errno.NO_SERVICE),
@@ -244,7 +245,7 @@ def test_a_chunked_body_with_a_pause_for_100_continue(serve: Serve, peer: Peer) 
         (f"POST {ECHO_PATH} HTTP/1.1\r\nHost: a\r\nX: " + "a" * (10 << 20) + "\r\n\r\n", 431),
         (f"POST {ECHO_PATH} HTTP/1.1\r\n\r\n", 400),
         (
-            "POST /no.Such/X HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n"
+            f"POST {ECHO_PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n"
             "Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n",
             415,
         ),
