@@ -21,7 +21,6 @@ from libevrpc.errors import ProtocolError
 from libevrpc.registry.announcer import SessionRegistrar
 from libevrpc.registry.base import Announcement
 from libevrpc.registry.etcd_gateway import (
-    ANSWER_S,
     NOT_FOUND,
     EtcdGateway,
     RefusedError,
@@ -43,8 +42,6 @@ OPERATIONS_MAX = 100
 """Keys written in one transaction; etcd itself takes 128 unless it is told otherwise."""
 TRANSACTION_BYTES_MAX = 512 << 10
 """Values of one transaction; etcd takes 1.5 MiB, and base64 makes four bytes of three."""
-ANSWER_MIN_S = 0.5
-"""However short the lease: a busy member gets this long to answer."""
 
 
 class EtcdAnnounceSession:
@@ -56,8 +53,7 @@ class EtcdAnnounceSession:
 
     def __init__(self, plan: EtcdPlan) -> None:
         self._plan = plan
-        answer_s = min(ANSWER_S, max(ANSWER_MIN_S, plan.expiry_s / 4.0))
-        self._gateway = EtcdGateway(plan, answer_s)
+        self._gateway = EtcdGateway(plan)
         self._nap = Nap()
         self._lease = 0
         self._ttl_s = 0.0

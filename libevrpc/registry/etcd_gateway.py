@@ -33,8 +33,6 @@ from libevrpc.registry.session import RegistryError
 __all__ = ["EtcdGateway", "EtcdStream", "RefusedError", "credentials_of"]
 
 CONNECT_S = 1.0
-ANSWER_S = 2.0
-"""How long one member may take; a frozen one costs this once, then others are asked."""
 ASK_S = 4.0
 """How long all members together may take."""
 ANSWER_BYTES_MAX = 64 << 20
@@ -92,12 +90,12 @@ class EtcdGateway:
 
     Args:
         plan: who its members are.
-        answer_s: how long one member may take.
+        answer_s: how long one member may take; None: as the plan says.
     """
 
-    def __init__(self, plan: EtcdPlan, answer_s: float = ANSWER_S) -> None:
+    def __init__(self, plan: EtcdPlan, answer_s: float | None = None) -> None:
         self._plan = plan
-        self._answer_s = answer_s
+        self._answer_s = plan.answer_s if answer_s is None else answer_s
         self._at = random.randrange(len(plan.endpoints))
         self._connection: http.client.HTTPConnection | None = None
         self._cluster = 0

@@ -41,6 +41,10 @@ EXPIRY_S = 10
 """How long etcd keeps the keys of a process that it does not hear, unless the target says it."""
 EXPIRY_MIN_S = 2
 """etcd's own least, with its usual times of election."""
+ANSWER_MAX_S = 2.0
+"""How long a member may take to answer; a frozen one costs this once, then others are asked."""
+ANSWER_MIN_S = 0.5
+"""However short the expiry: a busy member gets this long."""
 OWN_ROOT = "/libevrpc"
 TINYRPC_ROOT = "/_tinyrpc_/registr"
 
@@ -180,6 +184,11 @@ class EtcdPlan:
     layout: Layout
     expiry_s: int = EXPIRY_S
     auth_file: str = ""
+
+    @property
+    def answer_s(self) -> float:
+        """How long one member may take to answer, so that a lease lives through a frozen one."""
+        return min(ANSWER_MAX_S, max(ANSWER_MIN_S, self.expiry_s / 4.0))
 
 
 def plan_of(target: Target) -> EtcdPlan:

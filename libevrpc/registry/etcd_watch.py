@@ -46,7 +46,7 @@ class EtcdWatchSession:
         plan: what the target asks for.
         service: ``pkg.Service`` or ``pkg.Service/Method``; etcd knows services alone.
         warned: keys that were told to be unreadable, kept from session to session.
-        quiet_s: a watch that is silent for this long is checked.
+        quiet_s: a watch that is silent for this long is checked; None: QUIET_S.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class EtcdWatchSession:
         plan: EtcdPlan,
         service: str,
         warned: set[tuple[bytes, bytes]] | None = None,
-        quiet_s: float = QUIET_S,
+        quiet_s: float | None = None,
     ) -> None:
         self._plan = plan
         self._prefix = plan.layout.prefix(service)
         self._gateway = EtcdGateway(plan)
         self._warned = set() if warned is None else warned
-        self._quiet_s = quiet_s
+        self._quiet_s = QUIET_S if quiet_s is None else quiet_s
         self._stream: EtcdStream | None = None
         self._copy: dict[bytes, Endpoint | None] = {}
         """Every key below the prefix; None: it stands for no server."""

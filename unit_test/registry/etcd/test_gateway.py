@@ -15,11 +15,12 @@ import pytest
 from libevrpc.clock import monotonic_s
 from libevrpc.errors import ConfigError
 from libevrpc.registry import etcd_gateway, etcd_watch
+from libevrpc.registry.base import Announcement
 from libevrpc.registry.etcd import EtcdAnnounceSession
 from libevrpc.registry.etcd_gateway import EtcdGateway, RefusedError, credentials_of
 from libevrpc.registry.etcd_layouts import EtcdPlan
 from libevrpc.registry.etcd_watch import EtcdWatchSession
-from libevrpc.registry.session import RegistryError
+from libevrpc.registry.session import RegistryError, SessionLost
 from unit_test.fix_peers import Peers, reset
 from unit_test.registry.etcd.relay import plan_for
 
@@ -408,3 +409,63 @@ def test_a_token_that_is_none_is_refused(tmp_path: Path) -> None:
         told = "gave no token for user bob"
         with closing(EtcdGateway(plan)) as gateway, pytest.raises(RegistryError, match=told):
             gateway.ask(PATH, {})
+
+
+def routes(table: dict[bytes, bytes]) -> Script:
+    """Answer by path; hang up on a path that is not there."""
+
+    def script(sock: socket.socket) -> None:
+        while heard := hear(sock):
+            path = heard.split(b" ", 2)[1]
+            if path not in table:
+                return
+            sock.sendall(table[path])
+
+    return script
+
+
+def test_a_server_lives_with_an_etcd_that_says_nonsense() -> None:
+    refusal = json_answer({"error": "etcdserver: permission denied", "code": 7}, "403 Forbidden")
+    table = {
+        b"/v3/lease/grant": json_answer(GOOD),
+        b"/v3/kv/txn": json_answer({"header": CLUSTER, "succeeded": True}),
+        b"/v3/kv/range": json_answer({"header": CLUSTER, "kvs": [5]}),
+        b"/v3/lease/keepalive": json_answer({"result": {**GOOD, "TTL": "long"}}),
+        b"/v3/lease/timetolive": json_answer({"header": CLUSTER, "keys": "many"}),
+    }
+    server = Announcement("127.0.0.1:1", ("a.Foo",))
+    with Peers(routes(table)) as peers:
+        session = EtcdAnnounceSession(plan_for(peers.address))
+        with closing(session):
+            session.open()
+            with pytest.raises(RegistryError, match="no list of objects"):
+                session.put(server)
+            table[b"/v3/kv/range"] = refusal
+            session.put(server)  # what an earlier process left expires by itself
+            session.beat(0.0)
+            with pytest.raises(RegistryError, match="answers TTL = 'long'"):
+                session.beat(5.0)
+            del table[b"/v3/lease/keepalive"]
+            with pytest.raises(SessionLost, match="the lease has ended meanwhile"):
+                beat_through_trouble(session)
+            table[b"/v3/lease/keepalive"] = json_answer({"result": GOOD})
+            with pytest.raises(RegistryError, match="answers no list of keys"):
+                session.beat(0.0)
+            session._look_at_s = 0.0  # noqa: SLF001 - its time has come
+            table[b"/v3/lease/timetolive"] = refusal
+            session._beat_at_s = 0.0  # noqa: SLF001
+            session.beat(0.0)
+            table[b"/v3/lease/revoke"] = refusal
+            with pytest.raises(RefusedError, match="permission denied"):
+                session.remove()
+
+
+def beat_through_trouble(session: EtcdAnnounceSession) -> None:
+    pause = threading.Event()
+    for _ in range(400):
+        try:
+            session.beat(0.0)
+        except SessionLost:
+            raise
+        except RegistryError:
+            pause.wait(0.02)
