@@ -39,6 +39,7 @@ SOURCES = (
     Source("libevrpc/proto/center.proto", "libevrpc/center.proto", "libevrpc/gen"),
     Source("libevrpc/proto/mprpc.proto", "libevrpc/mprpc.proto", "libevrpc/gen"),
     Source("samples/echo/echo.proto", "echo.proto", "samples/echo"),
+    Source("samples/mprpc_user/fixbug.proto", "fixbug.proto", "samples/mprpc_user"),
 )
 
 

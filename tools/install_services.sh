@@ -9,6 +9,11 @@ packages=(
   libzookeeper-java     # ZooKeeper: unit_test/fix_services.py, tools/compare_coordination.py
   default-jre-headless  # runs it
   etcd-server           # etcd: the same two
+  g++                   # mprpc's peer in C++: unit_test/interop/mprpc
+  protobuf-compiler     # its messages
+  libprotobuf-dev
+  libzookeeper-mt-dev   # its registry
+  golang-go             # TinyRPC's peer in Go: unit_test/interop/go (70 MB to load, 450 MB on disk)
   iproute2              # networks of our own: unit_test/faults, tools/measure_partitions.py
   iptables              # cuts between their hosts
   libfaketime           # wall clocks that jump: unit_test/faults/test_clock.py
