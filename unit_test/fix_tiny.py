@@ -6,10 +6,10 @@ from __future__ import annotations
 import socket
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from libevrpc.core.gob import Uint
-from libevrpc.core.tinyrpc import ClientStream, Dialect, Message, Option
+from libevrpc.core.tinyrpc import DIALECTS, ClientStream, Dialect, Message, Option
 from libevrpc.errors import RpcError, StatusCode
 from unit_test.fix_rpc import WAIT_S
 
@@ -106,20 +106,28 @@ class Caller:
         address: str,
         option: Option | None = None,
         dialect: Dialect = "tinyrpc",
-        prelude: bytes = b"",
     ) -> None:
         host, _, port = address.rpartition(":")
         self.sock = socket.create_connection((host, int(port)), WAIT_S)
         self.stream = ClientStream(dialect, option or Option(), BODY_BYTES_MAX)
         self._seq = 0
-        self._rest = b""
-        self.sock.sendall(prelude)
+        self.dialect: Dialect = dialect
 
     def open(self) -> None:
         """Send the option and wait until calls may be made."""
         self.sock.sendall(self.stream.hello())
         while not self.stream.ready:
             self.stream.feed(self.read())
+
+    def connect(self) -> None:
+        """Begin with CONNECT, before `open`."""
+        told = DIALECTS[self.dialect]
+        self.sock.sendall(f"CONNECT {told.connect_path} HTTP/1.0\n\n".encode())
+        wanted = f"HTTP/1.0 {told.connected}\n\n".encode()
+        got = b""
+        while len(got) < len(wanted):
+            got += self.sock.recv(len(wanted) - len(got))
+        assert got == wanted
 
     def read(self) -> bytes:
         data = self.sock.recv(1 << 16)
@@ -156,3 +164,9 @@ class Caller:
 
     def close(self) -> None:
         self.sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -37,6 +37,7 @@ __all__ = [
     "HEADER_BYTES_MAX",
     "MAGIC_NUMBER",
     "OPTION_BYTES_MAX",
+    "STOPPING",
     "ClientStream",
     "Dialect",
     "Message",
@@ -50,7 +51,13 @@ MAGIC_NUMBER: Final = 3927900
 OPTION_BYTES_MAX: Final = 4096
 """Longest option; a usual one has about a hundred bytes."""
 HEADER_BYTES_MAX: Final = 64 * 1024
+STOPPING: Final = "server is stopping"
+"""What our servers say of a call that they do not take any more, and, of call 0, to everybody: the
+protocol has no number to say it with."""
 _INT64_MAX = 0x7FFFFFFFFFFFFFFF
+_GO_BUFFER_BYTES = 512
+"""How much Go's JSON decoder asks for first. An option that ends there leaves nothing behind it
+in that buffer, and no line feed that would be read as gob."""
 
 Dialect = Literal["tinyrpc", "geerpc"]
 
@@ -311,12 +318,13 @@ class ClientStream(_Stream):
         body_bytes_max: longest body of a reply.
     """
 
-    __slots__ = ("_asked",)
+    __slots__ = ("_asked", "_echoes")
 
     def __init__(self, dialect: Dialect, option: Option, body_bytes_max: int) -> None:
         super().__init__(body_bytes_max)
         self._asked = option
-        if not DIALECTS[dialect].echoes:
+        self._echoes = DIALECTS[dialect].echoes
+        if not self._echoes:
             self._open(option)
             self._fresh = False
 
@@ -326,12 +334,15 @@ class ClientStream(_Stream):
         return self.option is not None
 
     def hello(self) -> bytes:
-        """Return the option as it is sent first.
+        """Return the option as it is sent first, in one piece.
 
-        A gee-rpc server reads whatever comes with it as part of it: send the first request
-        some time later.
+        For gee-rpc it is padded: its server reads the option through a buffer of 512 bytes and
+        throws away what else is in there, which was the first request.
         """
-        return self._asked.encode()
+        line = self._asked.encode()
+        if self._echoes:
+            return line
+        return line.removesuffix(b"}\n").ljust(_GO_BUFFER_BYTES - 1) + b"}"
 
     def _open(self, option: Option) -> None:
         if option.codec != self._asked.codec:

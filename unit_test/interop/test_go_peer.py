@@ -1,0 +1,188 @@
+"""A Go program that speaks TinyRPC and gee-rpc: it calls our server, and we call it.
+
+Its source is `unit_test/interop/go`; it uses `encoding/gob`, `net/http` and the protocols' own
+handshakes. Debian's golang builds it in a second or two.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libevrpc import RpcServer
+from libevrpc.core.gob import GobReader, GobWriter
+from libevrpc.core.tinyrpc import Dialect, Option
+from unit_test.fix_rpc import WAIT_S
+from unit_test.fix_services import require
+from unit_test.fix_tiny import Args, Caller, Everything, Foo, Point
+
+pytestmark = pytest.mark.live
+
+SOURCE = Path(__file__).resolve().parent / "go"
+BUILD_S = 240.0
+EVERYTHING = Everything(
+    True, -7, 7, 0.5, "grün", b"\0\xff", [1, -2, 0], ["a", ""], (0, 5, -5), {"x": 1, "": 0},
+    Point(1.5, -1.5), [Point(), Point(2.0)], {"here": Point(0.0, 3.0)}, Point(4.0), [[1], [], [2]],
+)  # fmt: skip
+"""What the Go program makes of its function of that name."""
+
+DIALECTS = pytest.mark.parametrize("dialect", ["tinyrpc", "geerpc"])
+WAYS = pytest.mark.parametrize("way", ["tcp", "connect"])
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the Go program, with nothing from the network and no trace outside of the test's."""
+    go = shutil.which("go")
+    require("" if go else "golang-go")
+    assert go is not None
+    folder = tmp_path_factory.mktemp("go")
+    made = folder / "peer"
+    own = {"GOCACHE": folder / "cache", "GOPATH": folder / "path", "GOPROXY": "off"}
+    environment = {**os.environ, **{name: str(value) for name, value in own.items()},
+                   "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}  # fmt: skip
+    built = subprocess.run(
+        [go, "build", "-o", str(made), "."],
+        cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=BUILD_S, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    return made
+
+
+@pytest.fixture
+def port() -> Iterator[RpcServer]:
+    foo = Foo()
+    server = RpcServer("127.0.0.1:0", wires=("all",))
+    server.add_object(foo, name="Foo")
+    server.start()
+    yield server
+    foo.gate.set()
+    server.stop(0.0)
+
+
+@pytest.fixture
+def gee_port() -> Iterator[RpcServer]:
+    foo = Foo()
+    server = RpcServer("127.0.0.1:0", wires=("geerpc",))
+    server.add_object(foo, name="Foo")
+    server.start()
+    yield server
+    foo.gate.set()
+    server.stop(0.0)
+
+
+@DIALECTS
+@WAYS
+def test_a_go_client_calls_our_server(
+    peer: Path, port: RpcServer, gee_port: RpcServer, dialect: Dialect, way: str
+) -> None:
+    bare_gee = dialect == "geerpc" and way == "tcp"  # only CONNECT tells the dialects apart
+    address = str(gee_port.address if bare_gee else port.address)
+    told = subprocess.run(
+        [peer, "call", dialect, way, address],
+        capture_output=True, text=True, timeout=WAIT_S, check=False,
+    )  # fmt: skip
+    assert (told.returncode, told.stderr) == (0, "")
+
+
+@DIALECTS
+@WAYS
+def test_our_codec_calls_a_go_server(peer: Path, dialect: Dialect, way: str) -> None:
+    with subprocess.Popen(
+        [peer, "serve", dialect], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        plain, connected = process.stdout.readline().removeprefix("listening on ").split()
+        address = connected if way == "connect" else plain
+        expired = "rpc server: request handle timeout: expect within 50ms"
+        option = Option(handle_timeout_ns=50_000_000)
+        with (
+            Caller(address, dialect=dialect) as foo,
+            Caller(address, option, dialect) as hasty,
+        ):
+            for caller in (foo, hasty):
+                if way == "connect":
+                    caller.connect()
+                caller.open()
+            call_all(foo)
+            assert hasty.call("Foo.Sleep", Args(60)) == expired
+            assert hasty.call("Foo.Sum", Args(1, 3), int) == 4
+
+
+def call_all(foo: Caller) -> None:
+    for _ in range(2):
+        assert foo.call("Foo.Sum", Args(1, 3), int) == 4
+        assert foo.call("Foo.Sum", Args(-1, -(2**60)), int) == -(2**60) - 1
+        assert foo.call("Foo.Mirror", EVERYTHING, Everything) == EVERYTHING
+        assert foo.call("Foo.Mirror", Everything(), Everything) == Everything()
+        assert foo.call("Foo.Squares", 3, dict[int, int]) == {0: 0, 1: 1, 2: 4}
+        assert foo.call("Foo.Words", "two words") == ["two", "words"]
+        assert foo.call("Foo.Long", 3 << 20, bytes) == bytes(3 << 20)
+        assert foo.call("Foo.Fail", Args()) == "boom"
+        assert foo.call("Foo.Mul", Args()) == "rpc server: can't find method Mul"
+        assert foo.call("Bar.Sum", Args()) == "rpc server: can't find service Bar"
+    asked = {foo.send("Foo.Sum", Args(number, number * number)): number for number in range(5)}
+    for _ in range(5):
+        message = foo.receive()
+        number = asked.pop(message.header.Seq)
+        assert message.body.decode(int) == number + number * number
+
+
+INTS = st.integers(-(2**63), 2**63 - 1)
+POINTS = st.builds(Point, st.floats(allow_nan=False), st.floats(allow_nan=False))
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
+ALL = st.builds(
+    Everything,
+    Flag=st.booleans(),
+    Small=INTS,
+    Count=st.integers(0, 2**64 - 1),
+    Ratio=st.floats(allow_nan=False),
+    Name=TEXTS,
+    Raw=st.binary(max_size=8),
+    Numbers=st.lists(INTS, max_size=3),
+    Names=st.lists(TEXTS, max_size=3),
+    Three=st.tuples(INTS, INTS, INTS),
+    Ages=st.dictionaries(TEXTS, INTS, max_size=3),
+    Where=POINTS,
+    Path=st.lists(POINTS, max_size=3),
+    Places=st.dictionaries(TEXTS, POINTS, max_size=3),
+    Perhaps=st.none() | POINTS,
+    Deep=st.lists(st.lists(INTS, max_size=2), max_size=2),
+)
+
+
+def test_values_come_back_from_go_as_they_went(peer: Path) -> None:
+    with subprocess.Popen(
+        [peer, "gob"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        pipe_in, pipe_out = process.stdin, process.stdout
+        assert pipe_in is not None
+        assert pipe_out is not None
+
+        def mirrored(value: Everything) -> tuple[Everything, str]:
+            pipe_in.write(GobWriter().message(value).hex() + "\n")
+            data, same = pipe_out.readline().split()
+            assert data != "error", same
+            reader = GobReader()
+            reader.feed(bytes.fromhex(data))
+            raw = reader.next_value()
+            assert raw is not None
+            return raw.decode(Everything), same
+
+        assert mirrored(EVERYTHING) == (EVERYTHING, "true")
+        assert mirrored(Everything()) == (Everything(), "false")
+
+        @settings(max_examples=200, deadline=None)
+        @given(ALL)
+        def holds(value: Everything) -> None:
+            assert mirrored(value)[0] == value
+
+        holds()
+        pipe_in.close()
