@@ -26,8 +26,11 @@ __all__ = ["CenterSettings", "ClientSettings", "ServerSettings", "adjusted", "lo
 VOTE_RETRY_MIN_S = 0.1
 """A center sends its vote again after this at the earliest."""
 
-WIRE_NAMES = ("prpc", "mprpc", "mprpc-be")
+WIRE_NAMES = ("prpc", "mprpc", "mprpc-be", "tinyrpc", "tinyrpc-http", "geerpc", "geerpc-http")
 """The protocols that a client speaks."""
+
+CODEC_NAMES = ("gob", "json", "msgpack")
+"""How bodies are written on the wires of TinyRPC and gee-rpc."""
 
 BALANCER_NAMES = ("p2c", "round_robin", "random", "weighted", "vnode")
 """The balancers that have a name; a program may give the class of another as argument."""
@@ -101,6 +104,9 @@ class ServerSettings(_Settings):
     drain_s: float = rules.span(10.0, "how long a stop waits for running calls", 0.0)
     inline_warn_s: float = rules.span(
         0.005, "an inline handler that runs longer is named in the log"
+    )
+    log_calls: bool = rules.setting(
+        False, "a line in the log for each request and each reply (logger libevrpc.calls.server)"
     )
     switch_interval_s: float = rules.span(
         0.0005,
@@ -177,6 +183,18 @@ class ClientSettings(_Settings):
         "none", "how requests are compressed", choices=("none", "gzip", "zlib")
     )
     checksum: bool = rules.setting(False, "send a CRC-32C with each request")
+    log_calls: bool = rules.setting(
+        False, "a line in the log for each request and each reply (logger libevrpc.calls.client)"
+    )
+    codec: str = rules.setting(
+        "gob", "how bodies are written, with TinyRPC's wires and gee-rpc's", choices=CODEC_NAMES
+    )
+    handle_timeout_s: float = rules.span(
+        0.0,
+        "with those wires: how long a server may work on a call, told it with each connection;"
+        " 0: any time",
+        0.0,
+    )
     state_dir: str = rules.setting("", "what survives a restart; empty: the user's state folder")
     token_file: str = rules.token_file("shown to every server and center that is called")
 

@@ -214,6 +214,10 @@ class Connection(ReaderBaton):
         call.done = True
         return False
 
+    def _transmit(self, transport: Transport, frame: Any) -> bool:
+        """Send what waited for the socket."""
+        return transport.send(frame)
+
     def _unsaid(self) -> None:
         """Have the hello said by another request: one that may have held it was not sent."""
         self.greet = not self._upkeep.greeted
@@ -388,10 +392,10 @@ class Connection(ReaderBaton):
             transport.send(token_frame(self._options.token))
         for call, frame in waiting:
             if call is None:
-                transport.send(frame)
+                self._transmit(transport, frame)
             elif call.correlation_id not in self._pending:
                 self._unsaid()
-            elif not transport.send(frame):
+            elif not self._transmit(transport, frame):
                 refused.append(call)
             elif type(call) is OnewayCall:
                 sent.append(call)

@@ -14,6 +14,7 @@ from libevrpc.channel.background import watch_forks
 from libevrpc.channel.channel import Channel
 from libevrpc.channel.connection import ConnectionOptions
 from libevrpc.channel.dial import DialTimes
+from libevrpc.client.call_log import LoggedCall, LoggedFuture, LoggedOneway
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
 from libevrpc.client.invocation import CallShape, Invocation
@@ -54,9 +55,10 @@ class RpcClient:
 
     Args:
         target: ``host:port``, ``unix:///path``, ``list://a:1,b:2``,
-            ``center://c1:8899,c2:8899[/pkg.Service]``.
-        wire: protocol that the servers speak: prpc, mprpc or mprpc-be; ``prpc``. See
-            docs/guide.md for what the others cannot carry.
+            ``center://c1:8899,c2:8899[/pkg.Service]``, or another registry: ``zk://``,
+            ``etcd://``, ``http://``, ``dns://``, ``file://`` (docs/registries.md).
+        wire: protocol that the servers speak: prpc, mprpc, mprpc-be, tinyrpc, tinyrpc-http,
+            geerpc, geerpc-http; ``prpc``. See docs/guide.md for what the others cannot carry.
         balancer: name (p2c, round_robin, random, weighted, vnode) or a `Balancer` subclass
             to make one of for each service; ``p2c``.
         timeout_s: deadline of calls that name none (5).
@@ -98,6 +100,10 @@ class RpcClient:
         self.timeout_s = self.settings.timeout_s
         """Deadline of calls that name none, seconds."""
         self._methods: dict[tuple[str, int, Any], MethodSpec] = {}
+        logs = self.settings.log_calls
+        self.new_call = LoggedCall if logs else Invocation
+        self.new_future = LoggedFuture if logs else FutureInvocation
+        self.new_oneway = LoggedOneway if logs else OnewayInvocation
         self._closed = False
         self._start_afresh()
         watch_forks(self)
@@ -164,7 +170,7 @@ class RpcClient:
         body = self._encode(arguments, keywords, content_type)
         router, shape = self.route(spec.lookup, waits=True)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        call = Invocation(spec, body, router, shape, timeout_s, controller, key, idempotent)
+        call = self.new_call(spec, body, router, shape, timeout_s, controller, key, idempotent)
         return spec.parse(call.run().payload)
 
     def future(
@@ -185,7 +191,7 @@ class RpcClient:
         body = self._encode(arguments, keywords, content_type)
         router, shape = self.route(spec.lookup)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        return FutureInvocation(
+        return self.new_future(
             spec, body, router, shape, timeout_s, controller, key, idempotent
         ).start()
 
@@ -205,7 +211,7 @@ class RpcClient:
         body = self._encode(arguments, keywords, content_type)
         router, shape = self.route(spec.lookup, waits=True)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        OnewayInvocation(spec, body, router, shape, timeout_s, controller, key, None).send()
+        self.new_oneway(spec, body, router, shape, timeout_s, controller, key, None).send()
 
     def route(self, service: str, *, waits: bool = False) -> tuple[Router, CallShape]:
         """Return where calls of `service` go and what they look like. For stubs.

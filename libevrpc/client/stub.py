@@ -9,9 +9,6 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
-from libevrpc.client.invocation import Invocation
-from libevrpc.client.oneway import OnewayInvocation
-from libevrpc.client.started import FutureInvocation
 from libevrpc.core.protobufs import message_class
 from libevrpc.errors import UsageError
 
@@ -55,7 +52,7 @@ class StubMethod:
         """
         client = self._client
         router, shape = client.route(self.spec.lookup, waits=True)
-        call = Invocation(
+        call = client.new_call(
             self.spec,
             self._body(request),
             router,
@@ -83,7 +80,7 @@ class StubMethod:
         """
         client = self._client
         router, shape = client.route(self.spec.lookup)
-        return FutureInvocation(
+        return client.new_future(
             self.spec,
             self._body(request),
             router,
@@ -110,7 +107,7 @@ class StubMethod:
         """
         client = self._client
         router, shape = client.route(self.spec.lookup, waits=True)
-        OnewayInvocation(
+        client.new_oneway(
             self.spec,
             self._body(request),
             router,

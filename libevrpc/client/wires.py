@@ -6,7 +6,8 @@ and heartbeats. Of the others each says here what it cannot.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from google.protobuf.descriptor import MethodDescriptor
 
@@ -15,10 +16,17 @@ from libevrpc.channel.wire import ClientWire
 from libevrpc.client.method import MethodSpec, object_method, protobuf_method, split_method
 from libevrpc.core.objects import encode_arguments
 from libevrpc.core.targets import Target
-from libevrpc.errors import UsageError
+from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
 from libevrpc.settings import ClientSettings
 
+if TYPE_CHECKING:
+    from libevrpc.core.tinyrpc_codecs import Body
+
 __all__ = ["Wire", "open_wire"]
+
+_NS = 1_000_000_000
+_LABEL_BYTES_MAX = 1024
+"""Longest ``Service.Method`` of TinyRPC."""
 
 
 class Wire(Protocol):
@@ -56,6 +64,8 @@ def open_wire(settings: ClientSettings, target: Target) -> Wire:
     name = settings.wire
     if name == "prpc":
         return _Prpc()
+    if not name.startswith("mprpc"):
+        return _Streams(settings)
     # ZooKeeper's tree has one node, and one server, for each method there
     per_method = target.scheme == "zk" and target.query.get("layout") == "mprpc"
     return _Mprpc(name, per_method)
@@ -94,16 +104,8 @@ class _Mprpc:
         def frame(_: int, payload: bytes) -> bytes:
             return encode_request(service, method, payload, "big" if big else "little")
 
-        return MethodSpec(
-            spec.service,
-            method,
-            spec.encoder,
-            spec.content_type,
-            spec.idempotent,
-            spec.parse,
-            f"{service}/{method}" if self._per_method else spec.service,
-            frame,
-        )
+        lookup = f"{service}/{method}" if self._per_method else spec.service
+        return replace(spec, lookup=lookup, foreign=frame)
 
     def object_spec(self, name: str, content_type: int, result: Any) -> MethodSpec:
         split_method(name)
@@ -114,3 +116,61 @@ class _Mprpc:
 
     def body(self, positional: tuple[Any, ...], keywords: dict[str, Any], content_type: int) -> Any:
         raise AssertionError("no method of a plain object is ever called")
+
+
+class _Streams:
+    """TinyRPC and gee-rpc: plain objects, one argument and one result each, typed in gob."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        from libevrpc.channel.stream import StreamWire
+        from libevrpc.core.tinyrpc import Option
+        from libevrpc.core.tinyrpc_codecs import open_codec
+
+        dialect, _, http = settings.wire.partition("-")
+        option = Option(
+            f"application/{settings.codec}",
+            round(settings.connect_timeout_s * _NS),
+            round(settings.handle_timeout_s * _NS),
+        )
+        self._name = settings.wire
+        self._writer = open_codec(option.codec)[1]
+        self.connections: ClientWire = StreamWire(
+            "tinyrpc" if dialect == "tinyrpc" else "geerpc", bool(http), option
+        )
+
+    def protobuf_spec(self, descriptor: MethodDescriptor) -> MethodSpec:
+        raise UsageError(
+            f"wire = {self._name} carries plain objects only: client.call("
+            f'"{descriptor.containing_service.name}.{descriptor.name}", argument, result=type)'
+        )
+
+    def object_spec(self, name: str, content_type: int, result: Any) -> MethodSpec:
+        from libevrpc.channel.stream import StreamRequest
+
+        spec = object_method(name, content_type)
+        label = spec.label
+        if len(label.encode()) > _LABEL_BYTES_MAX:
+            raise UsageError(f"method {name[:60]!r}...: over {_LABEL_BYTES_MAX} bytes")
+
+        def parse(body: Body) -> Any:
+            try:
+                return body.decode(result)
+            except ProtocolError as exc:
+                text = f"reply of {label}: {exc}"
+                raise RpcError.from_errno(Errno.BAD_RESPONSE, text) from None
+
+        def frame(call_id: int, payload: Any) -> StreamRequest:
+            return StreamRequest(label, call_id, payload)
+
+        return replace(spec, parse=parse, foreign=frame)
+
+    def body(self, positional: tuple[Any, ...], keywords: dict[str, Any], content_type: int) -> Any:
+        if keywords or len(positional) != 1:
+            raise UsageError(
+                f"wire = {self._name}: a method takes exactly one argument, without a name, such"
+                f" as a dataclass; here are {len(positional)} and {len(keywords)} with names"
+            )
+        try:
+            return self._writer.body(positional[0])
+        except ProtocolError as exc:
+            raise RpcError.from_errno(Errno.BAD_REQUEST, f"argument: {exc}") from None

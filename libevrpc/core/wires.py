@@ -346,6 +346,18 @@ class WireSwitch(PrpcDecoder):
             events.append(Broken(exc))
         return events
 
+    def give_notice(self, say: Callable[[bytes], object]) -> bool:
+        """Say what tells a peer that we go away, so that it hangs up; False: there are no words.
+
+        A reader that has some has a method `notice`; it returns nothing while they would not be
+        understood.
+        """
+        words: Callable[[], bytes] | None = getattr(self._reader, "notice", None)
+        told = words() if words is not None else b""
+        if told:
+            say(told)
+        return bool(told)
+
     def farewell(self) -> bytes:
         """Return what a peer is told whose message takes too long; nothing in most wires.
 

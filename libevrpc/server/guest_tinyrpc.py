@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from libevrpc.core.prpc_events import Broken, Event
 from libevrpc.core.tinyrpc import (
     DIALECTS,
+    STOPPING,
     Dialect,
     Message,
     ServerStream,
@@ -82,6 +83,14 @@ class _TinyReader:
         self._token = token
         self._timeout_ms = 0
         self._ended = False
+
+    def notice(self) -> bytes:
+        """Return a failure of call 0, which no client has: ours reads that we go away, Go's skip
+        it.
+        """
+        if self._ended or self._stream.option is None:
+            return b""
+        return self._stream.error("", 0, STOPPING)
 
     # -- requests in --------------------------------------------------------------------
 

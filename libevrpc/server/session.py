@@ -65,7 +65,7 @@ class Session:
             they began; while they differ another reply is near and sends can be shared.
         watched: the loop looks every millisecond whether a reply is held.
         door: where the peer must show a token; None once it has, or where none is wanted.
-        greeted: the peer is one of ours and has said hello.
+        greeted: the peer is one of ours and has said hello, or was given its wire's notice.
         end_hooks: what handlers want run when the connection ends.
         guests: the side of it that speaks other wires; None before the first such message.
     """
@@ -457,10 +457,11 @@ class Session:
     # -- the end ------------------------------------------------------------------------
 
     def say_going_away(self) -> None:
-        """Ask a peer of ours to send its calls elsewhere and to close."""
+        """Ask a peer that understands it to send its calls elsewhere and to close."""
         if self.greeted:
-            fields = {GOAWAY_FIELD: "stopping"}
-            self._transport.send(encode_reply(NOTICE_ID, b"", user_fields=fields))
+            self._put(encode_reply(NOTICE_ID, b"", user_fields={GOAWAY_FIELD: "stopping"}))
+        elif self._decoder.give_notice(self._put):
+            self.greeted = True
 
     def idle(self, but: ServerCall | None = None) -> bool:
         """Tell whether no call is in flight, or only `but`, and no reply waits."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
 from libevrpc.loop.transport import Transport
+from libevrpc.server.call_log import LoggedSession
 from libevrpc.server.limits import SessionLimits
 from libevrpc.server.session import Session
 from libevrpc.server.tally import Tally
@@ -105,7 +106,8 @@ class Shard:
             unsent_bytes_max=self._unsent_bytes_max,
             unsent_pause_bytes=self._unsent_pause_bytes,
         )
-        session = Session(self, transport, self._limits)
+        kind = LoggedSession if self._limits.log_calls else Session
+        session = kind(self, transport, self._limits)
         self.accepted += 1
         self.sessions.add(session)
         session.begin()
@@ -172,6 +174,8 @@ class Shard:
 
         def begin() -> None:
             for session in list(self.sessions):
+                if not session.greeted:
+                    session.say_going_away()  # of some wires it could not be told before
                 if not session.greeted:
                     session.close("server is stopping")
             self._left = left

@@ -115,6 +115,12 @@ class HttpReader:
         """Return what came behind the request that was answered; None: the end comes next."""
         return None if self._connection.closing else self._connection.rest()
 
+    def notice(self) -> bytes:
+        """Return what the wire behind an upgrade says when the server goes away."""
+        words = getattr(self._upgraded, "notice", None)
+        told: bytes = words() if words is not None else b""
+        return told
+
     def farewell(self) -> bytes:
         """Return what a client is told that was too slow; nothing between requests."""
         if self._upgraded is not None or self._connection.whole:
