@@ -47,7 +47,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the target, the method and its request."""
-    parser.add_argument("target", help="host:port, unix:///path, list://a,b, center://host:port")
+    parser.add_argument(
+        "target", help="host:port, unix:///path, list://a,b, center://host:port, another registry"
+    )
     parser.add_argument("method", help="pkg.Service/Method or Service.Method")
     parser.add_argument(
         "-d",
@@ -135,7 +137,4 @@ def at_service(target: str, service: str) -> str:
     Raises:
         ConfigError: the target is wrong.
     """
-    parsed = parse_target(target)
-    if parsed.scheme != "center" or parsed.path:
-        return target
-    return f"{target.rstrip('/')}/{service}"
+    return parse_target(target).naming(service)

@@ -14,7 +14,7 @@ from libevrpc.cli.cluster import ask_map
 from libevrpc.cli.output import ExitStatus, print_json
 from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServerState
 from libevrpc.core.targets import Target, parse_target
-from libevrpc.errors import Errno, RpcError, StatusCode
+from libevrpc.errors import ConfigError, Errno, RpcError, StatusCode
 from libevrpc.gen import internal_pb2
 
 __all__ = ["add_arguments", "run"]
@@ -38,7 +38,9 @@ class Offer:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("target", help="host:port, unix:///path, list://a,b, center://host:port")
+    parser.add_argument(
+        "target", help="host:port, unix:///path, list://a,b, center://host:port, another registry"
+    )
     add_common(parser)
 
 
@@ -52,6 +54,11 @@ def run(given: argparse.Namespace) -> ExitStatus:
     if target.scheme == "center":
         offers = _of_cluster(target, given.timeout, given.token_file)
     else:
+        if target.scheme in ("zk", "etcd") and not target.service:
+            raise ConfigError(
+                f"target {target.text}: name a service to list, such as"
+                f" {target.naming('package.Service')}"
+            )
         found = _of_server(given.target, "", given.timeout, given.token_file)
         offers = [Offer(each.name, each) for each in found]
     if given.json:

@@ -70,6 +70,13 @@ class Target:
         """Full name of the service that the target names; empty: it names none."""
         return self.path if self.scheme in _SERVICE_SCHEMES else ""
 
+    def naming(self, service: str) -> str:
+        """Return the target's text with the service that is meant, where it can and does not."""
+        if self.scheme not in _SERVICE_SCHEMES or self.path:
+            return self.text
+        before, mark, options = self.text.partition("?")
+        return f"{before.rstrip('/')}/{service}{mark}{options}"
+
     def seconds(self, key: str, default: float) -> float:
         """Return an option that is a span of time."""
         return float(self.query.get(key, default))

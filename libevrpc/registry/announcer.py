@@ -108,6 +108,7 @@ class SessionRegistrar:
             wanted = self._wanted
             plan = machine.next_step(monotonic_s(), wanted is self._put)
             if plan.step is AnnounceStep.END:
+                self._left.set()  # hanging up may take its time
                 break
             if plan.step is AnnounceStep.WAIT:
                 self._nap.wait(plan.wait_s)

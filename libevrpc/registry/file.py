@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 from libevrpc.core.endpoints import Endpoint, parse_endpoint
+from libevrpc.core.hello import INTERNAL_SERVICE
 from libevrpc.core.targets import Target
 from libevrpc.core.watching import WatchPolicy
 from libevrpc.errors import ConfigError
@@ -234,6 +235,6 @@ def _of_item(found: object, service: str) -> Endpoint | None:
     if isinstance(found, str):
         return _parse_spelled(found)
     announcement = announcement_of(found)
-    if announcement.services and service and service not in announcement.services:
+    if announcement.services and service not in (*announcement.services, INTERNAL_SERVICE):
         return None
     return endpoint_of(announcement)

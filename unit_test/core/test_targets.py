@@ -72,6 +72,22 @@ def test_only_a_path_that_names_a_service_does() -> None:
     assert parse_target("file:///a.B").service == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("center://c:1,d:1", "center://c:1,d:1/a.B"),
+        ("center://c:1/x.Y", "center://c:1/x.Y"),
+        ("zk://z:1?layout=mprpc&root=/r", "zk://z:1/a.B?layout=mprpc&root=/r"),
+        ("etcd://z:1", "etcd://z:1/a.B"),
+        ("http://h:1/_tinyrpc_/registry", "http://h:1/_tinyrpc_/registry"),
+        ("file:///x", "file:///x"),
+        ("h:1", "h:1"),
+    ],
+)
+def test_a_target_can_be_told_the_service(text: str, named: str) -> None:
+    assert parse_target(text).naming("a.B") == named
+
+
 def test_a_span_of_a_target_has_a_default() -> None:
     assert parse_target("dns://n:1?every=5").seconds("every", 30.0) == 5.0
     assert parse_target("dns://n:1").seconds("every", 30.0) == 30.0

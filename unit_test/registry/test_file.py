@@ -57,6 +57,12 @@ def test_lists_are_read(text: str, servers: tuple[Endpoint, ...]) -> None:
     assert parsed(text) == servers
 
 
+def test_every_server_can_be_asked_what_it_serves() -> None:
+    text = '[{"address": "a:1", "services": ["x.Y"]}]'
+    assert parsed(text, "evrpc.Internal") == (A,)
+    assert parsed(text, "x.Z") == ()
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -1,0 +1,32 @@
+"""`libevrpc` on targets that are registries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.live
+
+
+def test_servers_of_a_file_are_called_and_listed(run: Any, serving: Any, tmp_path: Path) -> None:
+    path = tmp_path / "servers.json"
+    path.write_text(json.dumps([{"address": serving.address, "services": ["Foo"]}]))
+    called = run("call", f"file://{path}", "Foo.Sum", "-d", "[1, 2]")
+    assert (called.status, called.out.strip()) == (0, "3")
+    assert "Foo  (plain object)" in run("list", f"file://{path}").out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("target", "right"),
+    [
+        ("zk://127.0.0.1:1?root=/r", "zk://127.0.0.1:1/package.Service?root=/r"),
+        ("etcd://127.0.0.1:1", "etcd://127.0.0.1:1/package.Service"),
+    ],
+)
+def test_a_registry_is_listed_service_by_service(run: Any, target: str, right: str) -> None:
+    done = run("list", target)
+    assert done.status == 2
+    assert f"name a service to list, such as {right}" in done.err
