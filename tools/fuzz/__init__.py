@@ -1,0 +1,1 @@
+"""Bad streams for the wires of a server; see `tools/fuzz_wires.py`."""
