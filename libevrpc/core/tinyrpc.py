@@ -81,7 +81,7 @@ class _Dialect:
 
 DIALECTS: Final[dict[Dialect, _Dialect]] = {
     "tinyrpc": _Dialect(True, "/_tinyrpc_", "200 Connected to RPC", "connection is shutdwon"),
-    "geerpc": _Dialect(False, "/_geerpc_", "200 Connected to Gee RPC", "connection is shut down"),
+    "geerpc": _Dialect(False, "/_geeprc_", "200 Connected to Gee RPC", "connection is shut down"),
 }
 
 

@@ -39,7 +39,7 @@ type dialect struct {
 
 var dialects = map[string]dialect{
 	"tinyrpc": {true, "/_tinyrpc_", "200 Connected to RPC"},
-	"geerpc":  {false, "/_geerpc_", "200 Connected to Gee RPC"},
+	"geerpc":  {false, "/_geeprc_", "200 Connected to Gee RPC"},
 }
 
 // codec writes and reads headers and bodies; one goroutine reads.

@@ -67,6 +67,30 @@ def test_inline_calls_are_counted_too(serve: Serve, peer: Peer) -> None:
     assert b"EchoResponse  2\n" in http.get("/debug/services").body
 
 
+@pytest.mark.parametrize(
+    ("path", "greeting"),
+    [
+        ("/_tinyrpc_", b"HTTP/1.0 200 Connected to RPC\n\n"),
+        ("/_geeprc_", b"HTTP/1.0 200 Connected to Gee RPC\n\n"),  # sic: prc, its registry is rpc
+    ],
+)
+def test_the_originals_way_to_their_wire(
+    serve: Serve, peer: Peer, path: str, greeting: bytes
+) -> None:
+    serving = serve()
+    http = peer(serving)
+    http.send(f"CONNECT {path} HTTP/1.0\n\n".encode())
+    assert http.sock.recv(100) == greeting
+    other = peer(serving)
+    other.send(f"GET {path} HTTP/1.0\n\n".encode())
+    said = other.to_end()
+    assert said.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    assert said.endswith(b"\r\n\r\n405 must CONNECT\n")
+    other = peer(serving)
+    other.send(b"CONNECT /elsewhere HTTP/1.0\n\n")
+    assert other.to_end().startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
 class Shop:
     """Answers a page from its method."""
 
