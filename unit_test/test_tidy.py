@@ -52,6 +52,7 @@ LOCK_BUDGET: dict[str, str] = {
     "libevrpc/channel/shortlived.py": "the gate of a waiting caller, and the end",
     "libevrpc/channel/dial.py": "bounds the names being resolved, which no thread of ours owns",
     "libevrpc/client/aside.py": "threads that inflate replies share one queue",
+    "libevrpc/client/broadcast.py": "replies of many servers come on any thread",
     "libevrpc/client/client.py": "routes are made by whichever caller comes first",
     "libevrpc/client/future.py": "the gate of a thread that waits for a result",
     "libevrpc/client/router.py": "callers share balancer and retry budget",

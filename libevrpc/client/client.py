@@ -14,6 +14,7 @@ from libevrpc.channel.background import watch_forks
 from libevrpc.channel.channel import Channel
 from libevrpc.channel.connection import ConnectionOptions
 from libevrpc.channel.dial import DialTimes
+from libevrpc.client.broadcast import Broadcast, Mode
 from libevrpc.client.call_log import LoggedCall, LoggedFuture, LoggedOneway
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
@@ -212,6 +213,41 @@ class RpcClient:
         router, shape = self.route(spec.lookup, waits=True)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         self.new_oneway(spec, body, router, shape, timeout_s, controller, key, None).send()
+
+    def broadcast(
+        self,
+        method: str,
+        /,
+        *arguments: Any,
+        timeout_s: float | None = None,
+        mode: Mode = "first_error",
+        idempotent: bool = False,
+        content_type: int = ContentType.MSGPACK,
+        result: Any = None,
+        **keywords: Any,
+    ) -> dict[str, Any]:
+        """Call a plain object's method on all servers at once and wait for them.
+
+        Args:
+            method, arguments, keywords, content_type, result: as in `call`.
+            timeout_s: deadline from now of all of it; the client's default if None.
+            mode: ``first_error``: the first failure cancels the other calls and is raised.
+                ``all``: each call runs to its end.
+            idempotent: executing twice on one server does no harm.
+
+        Returns:
+            Address of each server -> its result; with ``all``, or its RpcError. Empty where the
+            registry says that there is no server.
+
+        Raises:
+            RpcError: the first failure; or nobody has said who there is.
+            UsageError: a bad method name or mode, or called on a loop thread.
+        """
+        spec = self._object_spec(method, content_type, result)
+        body = self._encode(arguments, keywords, content_type)
+        router, shape = self.route(spec.lookup, waits=True)
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        return Broadcast(spec, body, router, shape, timeout_s, mode, idempotent).run()
 
     def route(self, service: str, *, waits: bool = False) -> tuple[Router, CallShape]:
         """Return where calls of `service` go and what they look like. For stubs.

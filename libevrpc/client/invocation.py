@@ -30,7 +30,7 @@ from libevrpc.core.prpc import META_ROOM_BYTES, Reply
 from libevrpc.core.retry import GiveUp, Retry
 from libevrpc.errors import Errno, RpcError, StatusCode
 
-__all__ = ["CallShape", "Hold", "Invocation", "Outcome"]
+__all__ = ["CallShape", "Hold", "Invocation", "Outcome", "nobody"]
 
 
 class CallShape:
@@ -211,7 +211,7 @@ class Invocation:
         """Return what fails a call that waited in vain; `error`: of its last try, if any."""
         trouble = self._router.trouble()
         if error is None:
-            return trouble or _nobody(self._spec)
+            return trouble or nobody(self._spec)
         return error if trouble is None else _with_cause(error, trouble)
 
     # -- one try ------------------------------------------------------------------------
@@ -380,6 +380,7 @@ def _with_cause(error: RpcError, trouble: RpcError) -> RpcError:
     return RpcError(error.code, text, errno=error.errno, details=error.details)
 
 
-def _nobody(spec: MethodSpec) -> RpcError:
+def nobody(spec: MethodSpec) -> RpcError:
+    """Return what fails a call that no server is known for."""
     text = f"no server of {spec.service} is known"
     return RpcError(StatusCode.UNAVAILABLE, text, errno=Errno.FAILED_SOCKET)

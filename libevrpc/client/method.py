@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from libevrpc.core.objects import ContentType, decode_value
 from libevrpc.core.protobufs import message_class
 from libevrpc.core.prpc_encode import RequestEncoder
-from libevrpc.errors import Errno, RpcError, UsageError
+from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
 
 __all__ = ["MethodSpec", "object_method", "protobuf_method", "split_method"]
 
@@ -98,16 +98,38 @@ def protobuf_method(descriptor: MethodDescriptor) -> MethodSpec:
     )
 
 
-def object_method(name: str, content_type: int) -> MethodSpec:
+def object_method(name: str, content_type: int, result: Any = None) -> MethodSpec:
     """Make the spec of a plain object's method, ``Service.Method``.
 
+    Args:
+        name: of service and method.
+        content_type: of request and reply.
+        result: type hint of the result; None: whatever comes.
+
     Raises:
-        UsageError: the name has no service or no method.
+        UsageError: the name has no service or no method, or results have no such type.
     """
     service, method = split_method(name)
 
     def parse(body: bytes) -> Any:
         return decode_value(body, content_type)
 
+    shaped = parse if result is None else _shaping(parse, f"{service}.{method}", result)
     encoder = RequestEncoder(service, method)
-    return MethodSpec(service, method, encoder, content_type, False, parse, service)
+    return MethodSpec(service, method, encoder, content_type, False, shaped, service)
+
+
+def _shaping(parse: Callable[[bytes], Any], label: str, hint: Any) -> Callable[[bytes], Any]:
+    """Return what parses a result and gives it the shape of a type hint."""
+    from libevrpc.core.gob import schema_of
+    from libevrpc.core.shapes import shaped
+
+    schema = schema_of(hint)
+
+    def parse_shaped(body: bytes) -> Any:
+        try:
+            return shaped(parse(body), schema)
+        except ProtocolError as exc:
+            raise RpcError.from_errno(Errno.BAD_RESPONSE, f"reply of {label}: {exc}") from None
+
+    return parse_shaped

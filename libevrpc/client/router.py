@@ -213,6 +213,23 @@ class Router:
             balancer.started(endpoint, now_s)
             return endpoint, self._channel(endpoint)
 
+    def pick_only(self, endpoint: Endpoint, now_s: float) -> tuple[Endpoint, Channel]:
+        """Count a call as started on `endpoint` and return its channel.
+
+        Raises:
+            RpcError: the client is closed, or the endpoint has left the set.
+        """
+        with self._lock:
+            if self.closed:
+                raise RpcError(StatusCode.UNAVAILABLE, "client is closed", errno=Errno.CLOSED)
+            if all(each.address != endpoint.address for each in self._endpoints):
+                text = f"{endpoint.address} has left"
+                raise RpcError(StatusCode.UNAVAILABLE, text, errno=Errno.FAILED_SOCKET)
+            self._budget.called(now_s)
+            if self._sole is None:
+                self._balancer.started(endpoint, now_s)
+            return endpoint, self._channel(endpoint)
+
     def succeeded(self, endpoint: Endpoint, now_s: float, latency_s: float) -> None:
         """Count a started call as answered; a latency of 0 is none worth noting."""
         if self._sole is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
+from libevrpc.client.broadcast import Broadcast, Mode
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
 from libevrpc.core.protobufs import message_class
@@ -19,9 +20,9 @@ __all__ = ["Stub", "StubMethod"]
 
 
 class StubMethod:
-    """One method of a stub: call it, or use `future` or `oneway`. Any thread.
+    """One method of a stub: call it, or use `future`, `oneway` or `broadcast`. Any thread.
 
-    Keyword arguments of all three:
+    Keyword arguments of the first three:
         timeout_s: deadline from now, retries included; the client's default if None.
         controller: what to send beside the request, and what came back.
         key: calls with equal keys go to the same server while the set of servers stays.
@@ -117,6 +118,26 @@ class StubMethod:
             key,
             None,
         ).send()
+
+    def broadcast(
+        self,
+        request: Any,
+        *,
+        timeout_s: float | None = None,
+        mode: Mode = "first_error",
+        idempotent: bool | None = None,
+    ) -> dict[str, Any]:
+        """Call all servers at once and wait for them; see `RpcClient.broadcast`.
+
+        Raises:
+            RpcError: the first failure; or nobody has said who there is.
+            UsageError: not a request of this method, a bad mode, or called on a loop thread.
+        """
+        client = self._client
+        router, shape = client.route(self.spec.lookup, waits=True)
+        timeout_s = client.timeout_s if timeout_s is None else timeout_s
+        body = self._body(request)
+        return Broadcast(self.spec, body, router, shape, timeout_s, mode, idempotent).run()
 
     def _body(self, request: Any) -> bytes:
         if request.__class__ is not self._request_class:

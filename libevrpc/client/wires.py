@@ -77,9 +77,7 @@ class _Prpc:
     connections = staticmethod(Connection.of)
     body = staticmethod(encode_arguments)
     protobuf_spec = staticmethod(protobuf_method)
-
-    def object_spec(self, name: str, content_type: int, result: Any) -> MethodSpec:
-        return object_method(name, content_type)
+    object_spec = staticmethod(object_method)
 
 
 class _Mprpc:
