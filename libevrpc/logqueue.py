@@ -11,14 +11,16 @@ import datetime
 import logging
 import os
 import queue
+import signal
 import threading
 import weakref
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
 
-__all__ = ["DailyFiles", "LogLine", "LogQueue", "LogSink", "StreamSink"]
+__all__ = ["DailyFiles", "LogLine", "LogQueue", "LogSink", "StreamSink", "install"]
 
 LINES_MAX = 10_000
 """Lines that wait for the sink, by default; one more is lost."""
@@ -150,12 +152,16 @@ class LogQueue(logging.Handler):
         self._lines.put((record.created, text + "\n"))
 
     def close(self) -> None:
-        """Write what waits, for `close_s` at most, and end. Any number of times."""
+        """Write what waits, for `close_s` at most, and end. Any number of times.
+
+        Also from a handler of signals that finds the main thread in here.
+        """
         if not self._closed:
             self._closed = True
             self._lines.put(None)
+        if threading.current_thread() is not self._thread:
             self._thread.join(self._close_s)
-            _queues.discard(self)
+        _queues.discard(self)
         super().close()
 
     # -- the thread ---------------------------------------------------------------------
@@ -197,6 +203,48 @@ class LogQueue(logging.Handler):
         """Go on in a forked child, with a thread of its own and none of the parent's lines."""
         if not self._closed:
             self._begin()
+
+
+def install(
+    folder: str | os.PathLike[str] | None = None,
+    name: str = "libevrpc",
+    *,
+    level: int | str = logging.INFO,
+    lines_max: int = LINES_MAX,
+    close_s: float = CLOSE_S,
+) -> LogQueue:
+    """Send a program's whole log through a queue, and lose none of it at the end. Main thread.
+
+    The queue becomes a handler of the root logger. SIGTERM, which ends a Python program without a
+    last word, is taken over unless the program has a handler of its own (`RpcServer.run` has, while
+    it runs): what waits is written first, then the program ends by the signal as before.
+
+    Args:
+        folder: for daily files; None: standard error.
+        name: first part of the files' names.
+        level: of the root logger: what is below it is not even queued.
+        lines_max, close_s: see `LogQueue`.
+
+    Raises:
+        ValueError: there is no such level.
+    """
+    root = logging.getLogger()
+    root.setLevel(level.upper() if isinstance(level, str) else level)
+    sink = None if folder is None else DailyFiles(folder, name)
+    handler = LogQueue(sink, lines_max=lines_max, close_s=close_s)
+    root.addHandler(handler)
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _end_with)
+    return handler
+
+
+def _end_with(number: int, frame: FrameType | None) -> None:
+    """Write what waits in every queue, then end by the signal as if nobody had caught it."""
+    for each in list(_queues):
+        each.close()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _write_all(fd: int, lines: Sequence[LogLine]) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from signal import SIGTERM
 
 import pytest
 
-from libevrpc.logqueue import DailyFiles, LogLine, LogQueue, StreamSink
+from libevrpc.logqueue import DailyFiles, LogLine, LogQueue, StreamSink, install
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY_S = datetime.datetime(2026, 3, 1, 23, 59, 59).timestamp()
@@ -209,3 +211,37 @@ os.kill(os.getpid(), signal.SIGTERM)
     for who, count in (("parent", 5000), ("child", 100)):
         said = [line.rpartition(" ")[2] for line in lines if f" root {who} " in line]
         assert said == [str(number) for number in range(count)]
+
+
+@pytest.fixture
+def root_log() -> Iterator[logging.Logger]:
+    """Give the root logger, which is as before in the end; so is SIGTERM."""
+    root, level, before = logging.getLogger(), logging.getLogger().level, signal.getsignal(SIGTERM)
+    handlers = list(root.handlers)
+    yield root
+    for each in [each for each in root.handlers if each not in handlers]:
+        root.removeHandler(each)
+        each.close()
+    root.setLevel(level)
+    signal.signal(SIGTERM, before)
+
+
+def test_installed_it_takes_the_whole_log_from_a_level_on(
+    root_log: logging.Logger, tmp_path: Path
+) -> None:
+    handler = install(tmp_path, "mine", level="warning")
+    logging.getLogger("some.where").info("left out")
+    logging.getLogger("some.where").warning("kept")
+    handler.close()
+    handler.close()
+    (file,) = tmp_path.iterdir()
+    assert file.name.startswith("mine-")
+    assert file.read_text().endswith(" WARNING some.where kept\n")
+    with pytest.raises(ValueError, match="NONSENSE"):
+        install(tmp_path, level="nonsense")
+
+
+def test_a_programs_own_handler_of_sigterm_stays(root_log: logging.Logger, tmp_path: Path) -> None:
+    signal.signal(SIGTERM, signal.SIG_IGN)
+    install(tmp_path)
+    assert signal.getsignal(SIGTERM) is signal.SIG_IGN

@@ -25,6 +25,7 @@ class SessionLimits:
     inline_warn_s: float
     door: Door | None = None
     wires: tuple[Wire, ...] = ()
+    log_calls: bool = False
 
     @property
     def inflated_bytes_max(self) -> int:
@@ -58,4 +59,5 @@ def session_limits(
         inline_warn_s=settings.inline_warn_s,
         door=door,
         wires=wires,
+        log_calls=settings.log_calls,
     )
