@@ -132,7 +132,7 @@ class ListContract:
         servers = [server_of(harness, service) for _ in range(MANY)]
         expected = [each.address for each in servers]
         with watched(harness, service, tmp_path / "view") as view, ExitStack() as stack:
-            registrars = [harness.registrar(tmp_path / "servers") for _ in servers]
+            registrars = [harness.patient_registrar(tmp_path / "servers") for _ in servers]
             for registrar, server in zip(registrars, servers, strict=True):
                 stack.callback(registrar.close)
                 registrar.start(server, load)

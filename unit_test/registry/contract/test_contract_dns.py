@@ -60,6 +60,8 @@ class DnsHarness(Harness):
     def registrar(self, folder: Path) -> ZoneFile:
         return ZoneFile(self)
 
+    patient_registrar = registrar
+
     def resolver(self, service: str, folder: Path) -> Resolver:
         return open_resolver(
             parse_target(self.target(service)), service, self.client_settings(folder)

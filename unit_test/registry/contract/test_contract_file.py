@@ -54,6 +54,8 @@ class FileHarness(Harness):
     def registrar(self, folder: Path) -> Scribe:
         return Scribe(self)
 
+    patient_registrar = registrar
+
     def enter(self, announcement: Announcement) -> None:
         with self._lock:
             self._servers[announcement.address] = announcement
