@@ -13,6 +13,7 @@ import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
+from libevrpc.core.gob.octets import shown
 from libevrpc.core.gob.schema import Kind, Schema
 from libevrpc.errors import ProtocolError
 
@@ -53,7 +54,7 @@ def shaped(value: Any, schema: Schema) -> Any:
         try:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
-            raise ProtocolError(f"{value!r:.60} is no base64") from None
+            raise ProtocolError(f"{shown(value)} is no base64") from None
     if not isinstance(value, kinds) or (isinstance(value, bool) and schema.kind is not Kind.BOOL):
         raise _unfit(value, schema)
     if isinstance(value, int | float):
@@ -115,7 +116,7 @@ def _key(key: Any, schema: Schema) -> Any:
 
 
 def _unfit(value: Any, schema: Schema) -> ProtocolError:
-    return ProtocolError(f"{value!r:.60} is no {schema.name}")
+    return ProtocolError(f"{shown(value)} is no {schema.name}")
 
 
 def parts(value: Any) -> dict[str, Any]:

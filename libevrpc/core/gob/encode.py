@@ -9,7 +9,7 @@ from typing import Any
 
 from libevrpc.core.gob import limits
 from libevrpc.core.gob.limits import GobError
-from libevrpc.core.gob.octets import put_float, put_int, put_uint
+from libevrpc.core.gob.octets import put_float, put_int, put_uint, shown
 from libevrpc.core.gob.schema import Kind, Schema, record_schema, schema_of
 
 __all__ = ["EncodedValue", "GobWriter", "encode_value", "natural_schema"]
@@ -190,7 +190,7 @@ def _put_double(writing: _Writing, schema: Schema, value: Any) -> None:
     if not isinstance(value, float | int):
         raise _unfit(schema, value)
     try:
-        put_float(writing.out, value)
+        put_float(writing.out, float(value))
     except OverflowError:
         raise _unfit(schema, value) from None
 
@@ -266,7 +266,7 @@ def _put_struct(writing: _Writing, schema: Schema, value: Any) -> None:
     _enter(writing)
     last = -1
     for place, field in enumerate(schema.fields):
-        item = getattr(value, field.attribute)
+        item = getattr(value, field.attribute, None)
         try:
             if _put_field(writing, field.schema, place - last, item):
                 last = place
@@ -349,7 +349,7 @@ def _enter(writing: _Writing) -> None:
 
 
 def _unfit(schema: Schema, value: Any) -> GobError:
-    return GobError(f"{value!r:.60} is no {schema.name or 'SimpleNamespace'}")
+    return GobError(f"{shown(value)} is no {schema.name or 'SimpleNamespace'}")
 
 
 _PUT: dict[Kind, _Put] = {

@@ -7,17 +7,26 @@ is its eight bytes in reverse, as an unsigned number: small whole numbers so are
 
 from __future__ import annotations
 
+import reprlib
 import struct
 
 from libevrpc.core.gob.limits import DEPTH_MAX, VALUES_MAX, GobError
 
-__all__ = ["Cursor", "put_float", "put_int", "put_uint", "uint_at"]
+__all__ = ["Cursor", "put_float", "put_int", "put_uint", "shown", "uint_at"]
 
 _DOUBLE = struct.Struct("<d")
 _UINT64_MAX = 0xFFFFFFFFFFFFFFFF
 _INT64_MAX = 0x7FFFFFFFFFFFFFFF
 _LONG_AT = 128
 _UINT_BYTES_MAX = 8
+
+
+def shown(value: object) -> str:
+    """Return a short name of a value, however long it is, for a message."""
+    try:
+        return f"{reprlib.repr(value):.60}"
+    except ValueError:  # a number of thousands of digits is not written out
+        return f"a long {type(value).__name__}"
 
 
 def put_uint(out: bytearray, value: int) -> None:
@@ -30,7 +39,7 @@ def put_uint(out: bytearray, value: int) -> None:
         out.append(value)
         return
     if not 0 <= value <= _UINT64_MAX:
-        raise GobError(f"{value} is no unsigned number of 64 bits")
+        raise GobError(f"{shown(value)} is no unsigned number of 64 bits")
     size = (value.bit_length() + 7) >> 3
     out.append(256 - size)
     out += value.to_bytes(size, "big")
@@ -43,7 +52,7 @@ def put_int(out: bytearray, value: int) -> None:
         GobError: it does not fit 64 bits.
     """
     if not -_INT64_MAX - 1 <= value <= _INT64_MAX:
-        raise GobError(f"{value} is no signed number of 64 bits")
+        raise GobError(f"{shown(value)} is no signed number of 64 bits")
     put_uint(out, value << 1 if value >= 0 else (~value << 1) | 1)
 
 
