@@ -114,13 +114,6 @@ def _pack(value: Any, content_type: int, errno: int) -> bytes:
     raise _unsupported(content_type, errno)
 
 
-def _parts(value: Any) -> Any:
-    """Return a dataclass as a map."""
-    from libevrpc.core.shapes import parts  # only few values need it
-
-    return parts(value)
-
-
 def _unpack(payload: bytes, content_type: int, errno: int) -> Any:
     try:
         if content_type == ContentType.MSGPACK:
