@@ -164,15 +164,14 @@ class Runner:
         if loaded.damaged:
             log.warning("stored state is damaged, waiting for a leader: %s", loaded.damaged)
         settings = self._settings
-        digest = self._list.digest()
-        if loaded.record is not None:
-            _refuse_foreign(loaded.record, digest, settings.list_generation, data_dir)
         voters = Voters(
             tuple(sorted(self._addresses.items())),
-            digest,
+            self._list.digest(),
             settings.list_generation,
             tuple((each.id, each.peer_address) for each in self._list.centers),
         )
+        if loaded.record is not None:
+            _refuse_foreign(loaded.record, voters, data_dir)
         kind = AssignmentKind(settings.assignment)
         weights = WeightPolicy(slow_start_s=settings.slow_start_s)
         return Node(
@@ -431,14 +430,14 @@ class Runner:
             self._polls.wake()
 
 
-def _refuse_foreign(record: Record, digest: str, generation: int, folder: Path) -> None:
+def _refuse_foreign(record: Record, voters: Voters, folder: Path) -> None:
     """Refuse the state of another cluster.
 
     Raises:
         ConfigError: it was written under another centers list, and nobody said that the
             list has changed.
     """
-    if record.list_digest not in ("", digest) and generation <= record.list_generation:
+    if not record.fits(voters):
         raise ConfigError(
             f"data folder {folder} belongs to another centers list; set data_dir, or, if the"
             f" list was changed on purpose, list_generation = {record.list_generation + 1}"

@@ -60,6 +60,15 @@ class Record:
         """Stamp of the stored map, (0, 0) without one."""
         return NO_STAMP if self.map is None else self.map.stamp
 
+    def fits(self, voters: Voters) -> bool:
+        """Return whether a process with the list `voters` may go on from this record.
+
+        The list must be the one it was written under, or one of a later generation: else half
+        of those that were given a new list could go back to the old one, and elect by it.
+        """
+        same = self.list_digest in ("", voters.digest)
+        return same or voters.generation > self.list_generation
+
 
 @dataclass(frozen=True, slots=True)
 class Voters:

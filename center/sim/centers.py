@@ -41,7 +41,7 @@ from center.core.messages import (
     Stored,
 )
 from center.core.node import Node
-from center.core.record import MapRecord, Record
+from center.core.record import MapRecord, Record, Voters
 from center.core.reign import MapJob
 from center.front import Front
 from center.sim.checkers.base import Draft
@@ -50,7 +50,7 @@ from center.sim.desk import Desk
 from center.sim.disk import Disk
 from center.sim.faults import Moment, StepCrash
 from center.sim.network import Network
-from center.sim.stage import Stage
+from center.sim.stage import Stage, addresses_of
 from center.sim.trace import brief
 
 __all__ = ["CenterHost"]
@@ -74,7 +74,11 @@ class CenterHost:
         epoch: of its last leadership.
         died_s: when its process ended last.
         dial: told to try a server's port.
-        voters: the list that the next process starts with.
+        due: the list that the operator gave it last; None: it is not to run.
+        voters: the list that the next process starts with: `due`, unless somebody slipped.
+        listed: the list of the present process, or the last one.
+        before: the list that it had before `due`; None: none.
+        new_cluster: the next process is told that the cluster is new.
     """
 
     def __init__(self, center: int, stage: Stage, network: Network) -> None:
@@ -83,9 +87,12 @@ class CenterHost:
         self.name = f"center {center}"
         self.node: Node | None = None
         self.state = State.LOOKING
-        self.front = Front(stage.addresses)
+        self.voters = self.listed = stage.voters
+        self.due: Voters | None = stage.voters if center in stage.voters.ids else None
+        self.before: Voters | None = None
+        self.new_cluster = False
+        self.front = Front(addresses_of(self.voters))
         self.desk = Desk(self, stage)
-        self.voters = stage.voters
         self.doomed: list[tuple[StepCrash, Callable[[StepCrash], object]]] = []
         self.dial: Callable[[CenterHost, Dial], object] = lambda host, dial: None
         self._stage = stage
@@ -115,9 +122,18 @@ class CenterHost:
         """Return the center's own clock."""
         return self._stage.agenda.now_s * self._rate + self._offset_s
 
-    def start(self) -> None:
-        """Start the process from what its disk holds."""
+    def give(self, voters: Voters) -> None:
+        """Write another list into the center's files; the next process has it."""
+        self.before, self.due, self.voters = self.due, voters, voters
+
+    def start(self) -> bool:
+        """Start the process from what its disk holds; False: it refuses, its list is outdated."""
         stage = self._stage
+        record = self.disk.record
+        if record is not None and not record.fits(self.voters):
+            stage.note(self.name, f"refuses to start with the list {self.voters.digest}")
+            return False
+        self.listed = self.voters
         node = self.node = Node(
             self.id,
             self.voters,
@@ -126,9 +142,10 @@ class CenterHost:
             chance=Random(self._rng.getrandbits(64)),
             planner=stage.planner,
             timing=stage.timing,
+            new_cluster=self.new_cluster,
         )
         self.state = State.LOOKING
-        self.front = Front(stage.addresses)
+        self.front = Front(addresses_of(self.listed))
         self._inbox = None
         self._tick_s = NEVER_S
         stage.note(self.name, f"starts with {brief(self.disk.record)}")
@@ -138,6 +155,7 @@ class CenterHost:
         if served is not None:
             self._publish(served)
         self.feed(Tick())
+        return True
 
     def die(self, *, lands: bool) -> None:
         """End the process; what is being written then is on the disk if `lands`."""
@@ -359,7 +377,7 @@ class CenterHost:
     def _publish(self, record: MapRecord) -> None:
         front = self.front
         found = map_of(record.payload)
-        self.front = Front(self._stage.addresses, front.state, front.leader, found, record)
+        self.front = Front(front.addresses, front.state, front.leader, found, record)
         self.desk.look()
 
     def _turn(self, node: Node, state: State, leader: int | None, epoch: int) -> None:
@@ -371,7 +389,7 @@ class CenterHost:
             self.epoch = epoch
             stage.leading[self.id] = self.claims
             for check in stage.watch.led:
-                check(self.id, node.incarnation, epoch, stage.now_s)
+                check(self.id, node.incarnation, epoch, self.listed, stage.now_s)
         else:
             stage.leading.pop(self.id, None)
         self.desk.look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
 
 from center.core.ballot import State
@@ -17,6 +18,7 @@ from center.sim.checkers.clients import Clients
 from center.sim.checkers.copies import Copies
 from center.sim.checkers.emptiness import Emptiness
 from center.sim.checkers.expiry import Expiry
+from center.sim.checkers.fence import Fence
 from center.sim.checkers.forward import Forward
 from center.sim.checkers.history import map_of
 from center.sim.checkers.leaders import Leaders
@@ -30,7 +32,8 @@ from center.sim.checkers.witness import Witness
 from center.sim.ends import ClientHost, ServerHost
 from center.sim.links import Links
 from center.sim.network import Network
-from center.sim.stage import SERVICE, Stage
+from center.sim.procedure import Procedure
+from center.sim.stage import SERVICE, Stage, client_address_of
 
 __all__ = ["Cluster"]
 
@@ -47,16 +50,16 @@ class Cluster:
         self.stage = stage
         self.network = Network(
             stage.agenda,
-            stage.voters.ids,
+            stage.ids,
             scenario.weather,
             Random(f"{scenario.seed} network"),
             self._deliver,
         )
-        self.centers = {each: CenterHost(each, stage, self.network) for each in stage.voters.ids}
+        self.centers = {each: CenterHost(each, stage, self.network) for each in stage.ids}
         self.links = Links(stage, self.centers, self.network, scenario.hints)
         self.access = Access(
             stage.agenda,
-            {stage.addresses[each]: host for each, host in self.centers.items()},
+            {client_address_of(each): host for each, host in self.centers.items()},
             Random(f"{scenario.seed} access"),
             loss=scenario.loss,
             tail_s=scenario.tail_s,
@@ -72,11 +75,11 @@ class Cluster:
         for host in self.centers.values():
             host.dial = self._dial
         stage.watch = Watch(self._checkers())
+        self.procedure = Procedure(self)
 
     def _checkers(self) -> list[Checker]:
         stage = self.stage
         scenario, history, timing = stage.scenario, stage.history, stage.timing
-        count = scenario.centers
         lease_s = timing.lease_s * DRIFT_MARGIN
         way_s = max(scenario.weather.delay_max_s, 0.01)
         witness = Witness()
@@ -84,14 +87,14 @@ class Cluster:
             history,
             witness,
             Leaders(),
-            Copies(history, count),
+            Fence(),
+            Copies(history),
             Lineage(history),
             Forward(),
             Clients(history, SERVICE),
-            Claims(count, timing.lease_s, overlap_s=lease_s if scenario.may_overlap else 0.0),
+            Claims(timing.lease_s, overlap_s=lease_s if scenario.may_overlap else 0.0),
             Minority(
                 history,
-                count,
                 lease_s=lease_s,
                 handshake_s=timing.handshake_s * DRIFT_MARGIN,
                 grace_s=3 * way_s + 2 * scenario.disk_max_s,
@@ -114,10 +117,9 @@ class Cluster:
     # Centers --------------------------------------------------------------------------------
 
     def start(self, center: int) -> None:
-        """Start a center's process, if it is down."""
+        """Start a center's process, if it is down and has a list that it may start with."""
         host = self.centers[center]
-        if host.node is None:
-            host.start()
+        if host.node is None and host.due is not None and host.start():
             self.links.born(center)
             self.watch_reach()
 
@@ -131,11 +133,25 @@ class Cluster:
             self.watch_reach()
 
     def wipe(self, center: int) -> None:
-        """Empty a dead center's disk, unless too many would have forgotten then."""
-        forgetful = sum(host.disk.forgot for host in self.centers.values())
+        """Empty a dead center's disk, unless too few would remember then."""
         host = self.centers[center]
-        if host.disk.forgot or forgetful >= len(self.centers) - majority(len(self.centers)):
+        if host.disk.forgot or host.new_cluster:
             return
+        keeping = {
+            each
+            for each, other in self.centers.items()
+            if other.due is not None
+            and not other.disk.forgot
+            and each not in self.procedure.leaving
+        }
+        for voters in (self.stage.voters, *self.procedure.lists):
+            if len(keeping.intersection(voters.ids) - {center}) < majority(len(voters.ids)):
+                return
+        self.empty(center)
+
+    def empty(self, center: int) -> None:
+        """Empty the disk of a center that is down."""
+        host = self.centers[center]
         self.stage.note(host.name, "is wiped")
         host.disk.wipe()
         for check in self.stage.watch.wiped:
@@ -145,15 +161,19 @@ class Cluster:
         """Tell the checkers whom each center can talk with now."""
         centers = self.centers
         for center, host in centers.items():
-            peers = -1
+            quorate = True
             if host.runs:
+                listed = host.listed
                 peers = sum(
-                    other.runs and self.network.open(center, each)
-                    for each, other in centers.items()
+                    centers[each].runs
+                    and centers[each].listed.digest == listed.digest
+                    and self.network.open(center, each)
+                    for each in listed.ids
                     if each != center
                 )
+                quorate = peers + 1 >= majority(len(listed.ids))
             for check in self.stage.watch.reached:
-                check(center, peers, self.stage.now_s)
+                check(center, quorate, self.stage.now_s)
 
     # Looking at it --------------------------------------------------------------------------
 
@@ -166,18 +186,28 @@ class Cluster:
 
     def led(self) -> bool:
         """Return whether one center leads, all others follow it, and all serve its map."""
+        return self.agreed(self.stage.voters.ids) is not None
+
+    def agreed(self, centers: Iterable[int]) -> CenterHost | None:
+        """Return the leader among `centers` if all of them follow it and serve its map."""
         leader = self.leader()
         if leader is None:
-            return False
+            return None
         stamp = leader.front.stamp
-        return all(
+        hosts = [self.centers[each] for each in centers]
+        same = leader in hosts and all(
             host.runs
             and host.front.leader == leader.id
             and host.front.led
             and host.front.stamp == stamp
             and stamp[0] == leader.epoch
-            for host in self.centers.values()
+            for host in hosts
         )
+        return leader if same else None
+
+    def members(self) -> list[CenterHost]:
+        """Return the centers of the present list."""
+        return [self.centers[each] for each in self.stage.voters.ids]
 
     def newest(self) -> MapRecord | None:
         """Return the newest committed map."""

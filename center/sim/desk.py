@@ -107,7 +107,7 @@ class Desk:
         front = self._host.front
         centers = tuple(front.centers)
         if front.map is not None and front.stamp > stamp:
-            return MapAnswer(front.map.part(SERVICE), centers)
+            return MapAnswer(front.map.part(SERVICE), centers, stale=not front.led)
         if not front.led or front.map is None:
             return NotReady(centers)
         return MapAnswer(None, centers)

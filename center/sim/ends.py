@@ -11,7 +11,8 @@ from center.core.events import Dial, DialOutcome, DialResult, ServerConnectionCl
 from center.core.messages import Report
 from center.sim.access import Access
 from center.sim.centers import CenterHost
-from center.sim.stage import SERVICE, Stage
+from center.sim.spans import PULLS
+from center.sim.stage import SERVICE, Stage, addresses_of, client_address_of
 from libevrpc.core.mapcache import (
     CacheAction,
     MapAdopted,
@@ -19,7 +20,6 @@ from libevrpc.core.mapcache import (
     Note,
     PersistRecord,
     Pull,
-    PullPolicy,
 )
 from libevrpc.core.reporting import (
     AskPlaces,
@@ -38,8 +38,6 @@ SECOND_SERVICE = "sum.SumService"
 """What every other server offers besides."""
 DIAL_S = 0.001
 DIAL_TIMEOUT_S = 0.5
-PULLS = PullPolicy(pull_min_s=3.0, pull_max_s=6.0, pull_timeout_s=1.0, long_poll_s=2.0)
-"""A tenth of the usual spans: scenarios last seconds."""
 NEVER_S = float("inf")
 
 
@@ -114,7 +112,7 @@ class ServerHost(_Process):
         self._leaves = False
         self.begin()
         self.stage.note(self.name, "starts")
-        centers = tuple(self.stage.addresses.values())
+        centers = tuple(addresses_of(self.stage.voters).values())
         self._reporter = Reporter(centers, self.rng, None, self.record)
         self._do(self._reporter.start(self.stage.now_s))
 
@@ -206,7 +204,7 @@ class ServerHost(_Process):
 
     def _lost(self, host: CenterHost) -> None:
         assert self._reporter is not None
-        center = self.stage.addresses[host.id]
+        center = client_address_of(host.id)
         self._do(self._reporter.lost(center, self.stage.now_s))
 
 
@@ -223,7 +221,7 @@ class ClientHost(_Process):
         if self.alive:
             return
         self.begin()
-        centers = tuple(self.stage.addresses.values())
+        centers = tuple(addresses_of(self.stage.voters).values())
         self.cache = MapCache(centers, self.rng, PULLS, self.record)
         self.stage.note(self.name, "starts")
         for check in self.stage.watch.restored:

@@ -14,8 +14,10 @@ __all__ = [
     "Fault",
     "Flap",
     "Isolation",
+    "ListChange",
     "Moment",
     "Mute",
+    "OldList",
     "OtherList",
     "Pause",
     "ServerCrash",
@@ -155,6 +157,41 @@ class OtherList:
 
 
 @dataclass(frozen=True, slots=True)
+class ListChange:
+    """An operator gives the cluster another list, as docs/election.md has it.
+
+    Attributes:
+        at_s: when; later if an earlier change is not done by then.
+        members: of the new list; left undone where too few of either list would stay.
+        down_s: how long each restart takes.
+        back_s: so long after the change those that left come back, with the old list and their
+            old disks, until all is healed; 0: they stay away.
+    """
+
+    at_s: float
+    members: tuple[int, ...]
+    down_s: float
+    back_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OldList:
+    """Centers are restarted with the list that they had before their last, and later put right.
+
+    Attributes:
+        at_s: when.
+        span_s: until they are put right.
+        centers: which; those that never had another list are left alone.
+        down_s: how long each restart takes.
+    """
+
+    at_s: float
+    span_s: float
+    centers: tuple[int, ...]
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServerCrash:
     """A server dies, and is started again."""
 
@@ -200,6 +237,8 @@ Fault = (
     | Flap
     | DiskTrouble
     | OtherList
+    | ListChange
+    | OldList
     | ServerCrash
     | ServerLeave
     | Mute

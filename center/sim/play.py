@@ -20,6 +20,8 @@ BOOT_SPREAD_S = 0.3
 """Processes start within this span."""
 LED_S = 3.0
 """L1: after healing, one leader, all following it and serving its map, within this span."""
+CHANGED_S = 9.0
+"""Before that: a change of the list that was under way has come to its end within this span."""
 INFORMED_S = 8.0
 """After that: the map names exactly the living servers and every client holds it."""
 CALM_S = 0.5
@@ -91,6 +93,10 @@ class _Game:
         self._agenda.run(scenario.safety_s)
         storm.heal()
         began_s = stage.now_s
+        if not self._cluster.procedure.idle:
+            text = "the list is not changed"
+            self._await(lambda: self._cluster.procedure.idle, CHANGED_S, "L1", text)
+            began_s = stage.now_s
         self._await(self._cluster.led, LED_S, "L1", "no leader that all follow")
         self.led_s = stage.now_s - began_s
         if scenario.servers + scenario.clients:
@@ -100,9 +106,9 @@ class _Game:
             assert newest is not None
             for check in stage.watch.settled:
                 check(self._cluster.living(), newest)
-        if scenario.centers > 2 and scenario.cut_off:
+        if len(stage.voters.ids) > 2 and scenario.cut_off:
             self._cut_off()
-        if scenario.centers > 2 and scenario.join:
+        if len(stage.voters.ids) > 2 and scenario.join:
             self._join()
         for done in stage.watch.ended:
             done()
@@ -141,7 +147,7 @@ class _Game:
     def _follower(self) -> tuple[CenterHost, CenterHost]:
         self._agenda.run(self._stage.now_s + CALM_S)
         leader = self._leader()
-        others = [host for host in self._cluster.centers.values() if host is not leader]
+        others = [host for host in self._cluster.members() if host is not leader]
         return leader, self._stage.rng.choice(others)
 
     def _cut_off(self) -> None:

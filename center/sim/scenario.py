@@ -6,9 +6,10 @@ scenario, and one with fewer faults is still a scenario.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
+from center.sim.changes import CHANGE_SHARE, list_change
 from center.sim.disk import DiskSpeed
 from center.sim.faults import (
     Aim,
@@ -19,8 +20,10 @@ from center.sim.faults import (
     Fault,
     Flap,
     Isolation,
+    ListChange,
     Moment,
     Mute,
+    OldList,
     OtherList,
     Pause,
     ServerCrash,
@@ -66,7 +69,7 @@ class Scenario:
 
     Attributes:
         seed: drives all chance while it is played.
-        centers: 1..7.
+        centers: 1..7: the first list is 1 .. this.
         servers: how many.
         clients: how many.
         safety_s: how long faults may strike; then all is healed and must settle.
@@ -101,11 +104,20 @@ class Scenario:
     planning_s: float = 0.0
 
     @property
+    def ids(self) -> range:
+        """Every center that is ever in the list."""
+        changes = [each.members for each in self.faults if isinstance(each, ListChange)]
+        return range(1, max(self.centers, *(max(each) for each in changes), 1) + 1)
+
+    @property
     def may_overlap(self) -> bool:
         """Whether a follower may forget its leader within the lease, by a restart or a flap."""
         return any(
             isinstance(each, Flap)
-            or (isinstance(each, Crash | StepCrash) and each.down_s < QUICK_S)
+            or (
+                isinstance(each, Crash | StepCrash | OtherList | ListChange | OldList)
+                and each.down_s < QUICK_S
+            )
             for each in self.faults
         )
 
@@ -147,6 +159,13 @@ def drawn(seed: int) -> Scenario:
         rng.random() < 0.3,
         Random(f"{seed} planning").choice(PLANNING_S),
     )
+    change = Random(f"{seed} change")
+    if change.random() < CHANGE_SHARE:
+        return list_change(
+            change,
+            replace(scenario, servers=max(1, servers)),
+            lambda count, span_s: _Dice(change, count, servers, clients, span_s).faults(),
+        )
     silence = Random(f"{seed} silence")
     if silence.random() < SILENCE_SHARE:
         return mass_silence(silence, scenario)

@@ -16,7 +16,7 @@ from center.sim.planners import Given, PlainPlanner, WatchedPlanner
 from center.sim.scenario import Scenario
 from center.sim.trace import Trace
 
-__all__ = ["SERVICE", "Stage", "client_address_of", "voters_of"]
+__all__ = ["SERVICE", "Stage", "addresses_of", "client_address_of", "voters_of"]
 
 SERVICE = "echo.EchoService"
 """What every server offers and every client wants."""
@@ -27,11 +27,16 @@ def client_address_of(center: int) -> str:
     return f"10.1.0.{center}:8899"
 
 
-def voters_of(centers: Iterable[int]) -> Voters:
+def voters_of(centers: Iterable[int], generation: int = 0) -> Voters:
     """Return the centers list of `centers`."""
-    ids = tuple(centers)
+    ids = tuple(sorted(centers))
     digest = " ".join(map(str, ids))
-    return Voters(tuple((each, f"10.1.0.{each}:8898") for each in ids), digest)
+    return Voters(tuple((each, f"10.1.0.{each}:8898") for each in ids), digest, generation)
+
+
+def addresses_of(voters: Voters) -> dict[int, str]:
+    """Return where servers and clients find the centers of a list."""
+    return {each: client_address_of(each) for each in voters.ids}
 
 
 class Stage:
@@ -42,7 +47,8 @@ class Stage:
         agenda: the time.
         rng: chance of everything that has no source of its own.
         timing: the centers' spans.
-        voters: the centers list.
+        voters: the centers list; a change of it is here once it is done.
+        ids: of every center that is ever in it.
         history: the facts.
         watch: the checkers; silent until the cluster sets them.
         trace: what is written down; None: nothing.
@@ -55,9 +61,8 @@ class Stage:
         self.agenda = Agenda()
         self.rng = Random(f"{scenario.seed} stage")
         self.timing = Timing()
-        ids = range(1, scenario.centers + 1)
-        self.voters = voters_of(ids)
-        self.addresses = {each: client_address_of(each) for each in ids}
+        self.voters = voters_of(range(1, scenario.centers + 1))
+        self.ids = scenario.ids
         self.history = History()
         self.watch = Watch(())
         self.trace = trace

@@ -16,7 +16,9 @@ from center.sim.faults import (
     Fault,
     Flap,
     Isolation,
+    ListChange,
     Mute,
+    OldList,
     OtherList,
     Pause,
     ServerCrash,
@@ -63,6 +65,10 @@ class Storm:
                 self._trouble(fault)
             case OtherList():
                 self._mislead(fault)
+            case ListChange():
+                self._cluster.procedure.change(fault)
+            case OldList():
+                self._set_back(fault)
             case ServerCrash(_, server, down_s):
                 self._cluster.servers[server].crash()
                 self._agenda.after(down_s, self._cluster.servers[server].start)
@@ -150,16 +156,30 @@ class Storm:
         self._agenda.after(fault.span_s, end)
 
     def _mislead(self, fault: OtherList) -> None:
-        self._restart(fault.center, voters_of(fault.members), fault.down_s)
         right = self._cluster.stage.voters
-        self._agenda.after(fault.span_s, self._restart, fault.center, right, fault.down_s)
+        slip = voters_of(fault.members, right.generation + 1)
+        self._cluster.centers[fault.center].due = voters_of(right.ids, right.generation + 2)
+        self._restart(fault.center, slip, fault.down_s)
+        self._agenda.after(fault.span_s, self._put_right, fault.center, fault.down_s)
+
+    def _set_back(self, fault: OldList) -> None:
+        for center in fault.centers:
+            before = self._cluster.centers[center].before
+            if before is not None:
+                self._restart(center, before, fault.down_s)
+                self._agenda.after(fault.span_s, self._put_right, center, fault.down_s)
 
     def _restart(self, center: int, voters: Voters, down_s: float) -> None:
         """Start a center anew with a list."""
-        if not self._over:
-            self._cluster.kill(center, lands=False)
-            self._cluster.centers[center].voters = voters
-            self._agenda.after(down_s, self._start, center)
+        self._cluster.kill(center, lands=False)
+        self._cluster.centers[center].voters = voters
+        self._agenda.after(down_s, self._start, center)
+
+    def _put_right(self, center: int, down_s: float) -> None:
+        """Start a center anew with the list that it ought to have."""
+        host = self._cluster.centers[center]
+        if not self._over and host.due is not None and host.voters is not host.due:
+            self._restart(center, host.due, down_s)
 
     def _unmute(self, fault: Mute) -> None:
         if not self._over:
@@ -169,15 +189,16 @@ class Storm:
         """End every fault, and start whatever is down."""
         self._over = True
         cluster = self._cluster
+        cluster.procedure.cease()
         cluster.stage.note("fault", "everything is healed")
         pairs = [pair for pair, line in cluster.network.lines.items() if line.cuts]
         cluster.network.calm_down()
         cluster.access.calm_down()
         cluster.links.hints = Hints()
         for center, host in cluster.centers.items():
-            if host.voters is not cluster.stage.voters:
+            if host.due is not None and host.voters is not host.due:
                 cluster.kill(center, lands=False)
-                host.voters = cluster.stage.voters
+                host.voters = host.due
             host.doomed.clear()
             host.disk.delay_s, host.disk.fails = 0.0, False
             host.disk.speed = DiskSpeed()

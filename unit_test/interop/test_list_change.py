@@ -55,9 +55,10 @@ def change(cluster: Cluster, generation: int, ids: list[int]) -> None:
     """Follow the written procedure."""
     leaving = [each for each in cluster.ids if each not in ids]
     coming = [each for each in ids if each not in cluster.ids]
-    cluster.relist(generation, ids)
     for center in leaving:
         cluster.stop(center)
+    cluster.leader()
+    cluster.relist(generation, ids)
     for center in [each for each in ids if each not in coming]:
         cluster.stop(center)
         cluster.restart(center)

@@ -154,6 +154,7 @@ def test_ours_the_list_grows_and_shrinks(staged: Staged) -> None:
         for each in (4, 5):
             play.kill(each)
             play.wipe(each)
+        play.settle()
         for each in voters.ids:
             play.note(f"{each} gets the list of {len(voters.ids)}")
             if each < 4:

@@ -13,6 +13,7 @@ from center.sim.checkers.clients import Clients
 from center.sim.checkers.copies import Copies
 from center.sim.checkers.emptiness import Emptiness
 from center.sim.checkers.expiry import Expiry
+from center.sim.checkers.fence import Fence
 from center.sim.checkers.forward import Forward
 from center.sim.checkers.history import History
 from center.sim.checkers.leaders import Leaders
@@ -21,10 +22,12 @@ from center.sim.checkers.minority import Minority
 from center.sim.checkers.owners import Owners
 from center.sim.checkers.silence import Silence
 from center.sim.checkers.witness import Witness
+from center.sim.stage import voters_of
 from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
 
 SERVICE = "echo.EchoService"
 NONE = (0, 0)
+THREE = voters_of((1, 2, 3))
 
 
 def made(
@@ -69,16 +72,44 @@ def violated(invariant: str, event: Callable[[], object]) -> str:
 
 def test_two_leaders_in_one_epoch() -> None:
     checker = Leaders()
-    checker.led(1, 11, 5, 0.0)
-    checker.led(2, 22, 6, 0.0)
-    assert "as another process" in violated("I1", lambda: checker.led(2, 22, 5, 1.0))
-    assert "again" in violated("I1", lambda: checker.led(1, 11, 5, 1.0))
+    checker.led(1, 11, 5, THREE, 0.0)
+    checker.led(2, 22, 6, THREE, 0.0)
+    assert "as another process" in violated("I1", lambda: checker.led(2, 22, 5, THREE, 1.0))
+    assert "again" in violated("I1", lambda: checker.led(1, 11, 5, THREE, 1.0))
+
+
+def test_an_older_list_in_a_later_epoch() -> None:
+    five = voters_of(range(1, 6), 1)
+    checker = Fence()
+    checker.led(1, 11, 5, THREE, 0.0)
+    checker.led(2, 22, 7, five, 0.0)
+    checker.led(1, 11, 6, THREE, 0.0)  # told late of a promise from before
+    checker.led(3, 33, 8, voters_of(five.ids, 3), 0.0)
+    checker.led(3, 33, 9, five, 0.0)  # one list with two numbers is one list
+    assert "has list 0" in violated("I12", lambda: checker.led(1, 11, 10, THREE, 0.0))
+    fresh = Fence()
+    fresh.led(2, 22, 7, five, 0.0)
+    violated("I12", lambda: fresh.led(1, 11, 8, THREE, 0.0))
+
+
+def test_copies_count_where_the_makers_list_has_them() -> None:
+    record = made((1, 1), "a:1")
+    known = history(record)
+    checker = Copies(known)
+    checker.led(4, 44, 1, voters_of((3, 4, 5), 1), 0.0)
+    for center in (1, 2, 3):
+        for watching in (known, checker):
+            watching.wrote(center, Record("id", 1, record))
+    violated("I2", lambda: checker.committed(3, record, 0.0))
+    known.wrote(4, Record("id", 1, record))
+    checker.committed(3, record, 0.0)
 
 
 def test_commit_without_a_quorum_of_copies() -> None:
     record = made((1, 1), "a:1")
     known = history(record)
-    checker = Copies(known, 3)
+    checker = Copies(known)
+    checker.led(1, 11, 1, THREE, 0.0)
     for watching in (known, checker):
         watching.wrote(1, Record("id", 1, record))
     assert "durable at [1] only" in violated("I2", lambda: checker.committed(1, record, 0.0))
@@ -143,7 +174,9 @@ def test_client_with_a_map_of_its_own() -> None:
 
 
 def test_claim_outside_the_lease() -> None:
-    checker = Claims(3, 0.3, overlap_s=0.0)
+    checker = Claims(0.3, overlap_s=0.0)
+    checker.led(1, 11, 1, THREE, 0.0)
+    checker.led(1, 11, 2, THREE, 0.0)
     violated("I6", lambda: checker.claimed(1, 1, 0.0, 0.0))
     checker.pinged(1, 1, 7, 0.0)
     checker.ponged(1, 2, 1, 7)
@@ -156,7 +189,7 @@ def test_claim_outside_the_lease() -> None:
     violated("I6", lambda: checker.disputed((1, 2), 2.0))
     checker.started(1, NONE)
     checker.ponged(1, 2, 1, 7)
-    lenient = Claims(3, 0.3, overlap_s=0.1)
+    lenient = Claims(0.3, overlap_s=0.1)
     lenient.disputed((1, 2), 2.0)
     violated("I6", lambda: lenient.disputed((1, 2), 2.2))
     lenient.disputed((1, 2), 9.0)
@@ -165,18 +198,18 @@ def test_claim_outside_the_lease() -> None:
 def test_minority_that_does_something() -> None:
     record = made((1, 1), "a:1")
     known = history(record)
-    checker = Minority(known, 3, lease_s=0.3, handshake_s=1.0, grace_s=0.5)
-    checker.reached(1, 0, 0.0)
-    checker.led(1, 11, 1, 0.1)
+    checker = Minority(known, lease_s=0.3, handshake_s=1.0, grace_s=0.5)
+    checker.reached(1, False, 0.0)
+    checker.led(1, 11, 1, THREE, 0.1)
     checker.claimed(1, 1, 0.2, 0.2)
     checker.committed(1, record, 0.3)
-    violated("I7", lambda: checker.led(1, 11, 1, 1.6))
+    violated("I7", lambda: checker.led(1, 11, 1, THREE, 1.6))
     violated("I7", lambda: checker.claimed(1, 1, 0.6, 0.6))
     violated("I7", lambda: checker.committed(1, record, 0.6))
     known.enter_commit(record)
     checker.committed(1, record, 0.6)
-    checker.reached(1, 1, 0.7)
-    checker.led(1, 11, 1, 9.0)
+    checker.reached(1, True, 0.7)
+    checker.led(1, 11, 1, THREE, 9.0)
 
 
 def test_expiry_without_silence() -> None:
@@ -291,7 +324,7 @@ def test_checkers_ignore_what_does_not_concern_them() -> None:
     plain.started(1, NONE)
     plain.wrote(1, Record())
     plain.wiped(1)
-    plain.led(1, 1, 1, 0.0)
+    plain.led(1, 1, 1, THREE, 0.0)
     plain.made(1, record, 0.0)
     plain.committed(1, record, 0.0)
     plain.ended()

@@ -68,17 +68,17 @@ def test_the_seed_of_a_planted_bug_is_shrunk_and_printed(
 ) -> None:
     planted = next(each for each in MUTATIONS if each.name == "failed write counts")
     with applied(planted):
-        assert program.main(["--seed", "31", "--shrink"]) == 1
+        assert program.main(["--seed", "47", "--shrink"]) == 1
         verdict, needed, text = capsys.readouterr().out.splitlines()
         kept = read(text)
-        assert len(kept.faults) < len(drawn(31).faults)
+        assert len(kept.faults) < len(drawn(47).faults)
         found = play(kept).violation
         assert found is not None
-        assert f"seed 31: {found}" == verdict
-        assert needed == f"{len(kept.faults)} of {len(drawn(31).faults)} faults are needed:"
+        assert f"seed 47: {found}" == verdict
+        assert needed == f"{len(kept.faults)} of {len(drawn(47).faults)} faults are needed:"
         for index in range(len(kept.faults)):
             rest = kept.faults[:index] + kept.faults[index + 1 :]
             without = play(replace(kept, faults=rest)).violation
             assert without is None or without.invariant != found.invariant
     assert play(kept).violation is None
-    assert program.main(["--seed", "31", "--shrink", "--trace"]) == 0
+    assert program.main(["--seed", "47", "--shrink", "--trace"]) == 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from center.core.ballot import Stamp
-from center.core.record import MapRecord, Record
+from center.core.record import MapRecord, Record, Voters
 from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
 
 __all__ = ["Checker", "Draft", "Plan", "Violation", "Watch"]
@@ -69,8 +69,8 @@ class Checker:
     def wiped(self, center: int) -> None:
         """A center's disk is empty."""
 
-    def led(self, center: int, incarnation: int, epoch: int, now_s: float) -> None:
-        """A center says that it leads."""
+    def led(self, center: int, incarnation: int, epoch: int, voters: Voters, now_s: float) -> None:
+        """A process with the list `voters` says that it leads."""
 
     def drafted(self, center: int, draft: Draft, now_s: float) -> None:
         """A leader has its next map planned; it may lead no more when the plan is there."""
@@ -102,8 +102,11 @@ class Checker:
     def disputed(self, claimants: tuple[int, ...], now_s: float) -> None:
         """Several centers would answer as leader at once."""
 
-    def reached(self, center: int, peers: int, now_s: float) -> None:
-        """A center can exchange messages with `peers` others from now on; -1: it is down."""
+    def reached(self, center: int, quorate: bool, now_s: float) -> None:
+        """From now on a center can, or cannot, exchange messages with a quorum of its list.
+
+        Processes with another list do not count. A center that is down is said to have one.
+        """
 
     def reported(self, address: str, session: str, epoch: int, now_s: float) -> None:
         """The report of a server reached the leader of `epoch`."""

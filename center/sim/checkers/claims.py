@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from center.core.ballot import Stamp
 from center.core.quorum import majority
+from center.core.record import Voters
 from center.sim.checkers.base import Checker, Violation
 
 __all__ = ["Claims"]
@@ -18,15 +19,19 @@ GAP_S = 0.25
 class Claims(Checker):
     """Computes every lease anew, from what was sent and what came back."""
 
-    def __init__(self, centers: int, lease_s: float, *, overlap_s: float) -> None:
+    def __init__(self, lease_s: float, *, overlap_s: float) -> None:
         """Watch; two claimants may overlap by `overlap_s` (0 unless the faults allow it)."""
-        self._quorum = majority(centers)
+        self._quorums: dict[tuple[int, int], int] = {}
         self._lease_s = lease_s
         self._overlap_s = overlap_s
         self._sent_s: defaultdict[int, dict[tuple[int, int], float]] = defaultdict(dict)
         self._asked_s: defaultdict[int, dict[tuple[int, int], float]] = defaultdict(dict)
         self._contact_s: defaultdict[tuple[int, int], dict[int, float]] = defaultdict(dict)
         self._began_s = self._last_s = -INFINITE_S
+
+    def led(self, center: int, incarnation: int, epoch: int, voters: Voters, now_s: float) -> None:
+        """Note how many make a quorum for this leader."""
+        self._quorums[center, epoch] = majority(len(voters.ids))
 
     def started(self, center: int, served: Stamp) -> None:
         """What an earlier process sent counts for nothing."""
@@ -58,7 +63,7 @@ class Claims(Checker):
         """Find a quorum of contacts within the lease."""
         contacts = self._contact_s[center, epoch].values()
         fresh = sum(local_s - sent_s < self._lease_s for sent_s in contacts)
-        if fresh + 1 < self._quorum:
+        if fresh + 1 < self._quorums[center, epoch]:
             text = f"center {center} claims epoch {epoch} in contact with {fresh} others"
             raise Violation("I6", text)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from center.core.ballot import NO_STAMP, Stamp
 from center.core.quorum import majority
-from center.core.record import MapRecord, Record
+from center.core.record import MapRecord, Record, Voters
 from center.sim.checkers.base import Checker, Violation
 from center.sim.checkers.history import History
 
@@ -12,13 +12,20 @@ __all__ = ["Copies"]
 
 
 class Copies(Checker):
-    """A map is served only if a quorum has it on its disks, the server itself it or a newer."""
+    """A map is served only if a quorum has it on its disks, the server itself it or a newer.
 
-    def __init__(self, history: History, centers: int) -> None:
+    A quorum of the list that the map's maker has: others are none of its voters.
+    """
+
+    def __init__(self, history: History) -> None:
         self._history = history
-        self._quorum = majority(centers)
+        self._voters: dict[int, tuple[int, ...]] = {}
         self._durable: dict[int, Stamp] = {}
         self._promised: dict[int, int] = {}
+
+    def led(self, center: int, incarnation: int, epoch: int, voters: Voters, now_s: float) -> None:
+        """Note who votes in an epoch."""
+        self._voters[epoch] = voters.ids
 
     def wrote(self, center: int, record: Record) -> None:
         """Note what is on a disk."""
@@ -32,8 +39,9 @@ class Copies(Checker):
 
     def committed(self, center: int, record: MapRecord, now_s: float) -> None:
         """Count the copies."""
-        holders = self._history.holders.get(record.stamp, set())
-        if len(holders) < self._quorum:
+        voters = self._voters.get(record.epoch, ())
+        holders = self._history.holders.get(record.stamp, set()).intersection(voters)
+        if len(holders) < majority(len(voters)):
             text = f"center {center} serves {record.stamp}, durable at {sorted(holders)} only"
             raise Violation("I2", text)
         if self._durable.get(center, NO_STAMP) < record.stamp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from center.core.record import Voters
 from center.sim.checkers.base import Checker, Violation
 
 __all__ = ["Leaders"]
@@ -13,7 +14,7 @@ class Leaders(Checker):
     def __init__(self) -> None:
         self._led: dict[int, tuple[int, int]] = {}
 
-    def led(self, center: int, incarnation: int, epoch: int, now_s: float) -> None:
+    def led(self, center: int, incarnation: int, epoch: int, voters: Voters, now_s: float) -> None:
         """Compare with whoever led in this epoch before."""
         before = self._led.get(epoch)
         if before is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from center.core.quorum import majority
-from center.core.record import MapRecord
+from center.core.record import MapRecord, Voters
 from center.sim.checkers.base import Checker, Violation
 from center.sim.checkers.history import History
 
@@ -20,22 +19,20 @@ class Minority(Checker):
     def __init__(
         self,
         history: History,
-        centers: int,
         *,
         lease_s: float,
         handshake_s: float,
         grace_s: float,
     ) -> None:
         self._history = history
-        self._quorum = majority(centers)
         self._lease_s = lease_s
         self._handshake_s = handshake_s
         self._grace_s = grace_s
         self._weak_s: dict[int, float] = {}
 
-    def reached(self, center: int, peers: int, now_s: float) -> None:
+    def reached(self, center: int, quorate: bool, now_s: float) -> None:
         """Note since when a running center is in a minority."""
-        if peers < 0 or peers + 1 >= self._quorum:
+        if quorate:
             self._weak_s.pop(center, None)
         else:
             self._weak_s.setdefault(center, now_s)
@@ -43,7 +40,7 @@ class Minority(Checker):
     def _weak_for_s(self, center: int, now_s: float) -> float:
         return now_s - self._weak_s.get(center, now_s)
 
-    def led(self, center: int, incarnation: int, epoch: int, now_s: float) -> None:
+    def led(self, center: int, incarnation: int, epoch: int, voters: Voters, now_s: float) -> None:
         """Refuse a leader that has had no quorum for long."""
         if self._weak_for_s(center, now_s) > self._grace_s + self._handshake_s:
             raise Violation("I7", f"center {center} leads in epoch {epoch} from a minority")

@@ -1,0 +1,130 @@
+"""The centers list changes while a cluster is played, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from center.sim.faults import Aim, Crash, DiskTrouble, Flap, ListChange, OldList, Pause
+from center.sim.mutations import MUTATIONS, applied
+from center.sim.play import Outcome, play
+from center.sim.procedure import allowed
+from center.sim.scenario import Scenario
+from center.sim.shrink import shrunk, source
+from center.sim.trace import Trace
+from unit_test.sim.test_shrink import read
+
+pytestmark = [pytest.mark.sim, pytest.mark.timeout(240)]
+
+DOWN_S = 0.4
+
+
+def changed(centers: int, *lists: tuple[int, ...], back_s: float = 0.0) -> Scenario:
+    """Change the list of a cluster with two servers and a client, one change after the other."""
+    faults = tuple(ListChange(1.0, members, DOWN_S, back_s) for members in lists)
+    span_s = 2.0 + 4.0 * len(lists)
+    return Scenario(1, centers, 2, 1, span_s, slots=True, cut_off=True, join=True, faults=faults)
+
+
+def lines_of(scenario: Scenario) -> tuple[Outcome, list[str]]:
+    trace = Trace()
+    return play(scenario, trace), trace.lines
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        changed(3, (1, 2, 4)),
+        changed(3, (2, 3, 4), (3, 4, 5)),
+        changed(3, (1, 2, 3, 4, 5), (3, 4, 5)),
+        changed(3, (1, 2, 3, 4), (2, 3, 4), back_s=0.2),
+        changed(5, (1, 3, 5), back_s=0.2),
+        changed(1, (1, 2, 3), (1, 2, 3, 4, 5)),
+    ],
+    ids=["replace", "twice", "grow_and_shrink", "one_by_one", "shrink", "from_one"],
+)
+def test_the_list_changes(scenario: Scenario) -> None:
+    outcome, lines = lines_of(scenario)
+    assert outcome.violation is None
+    asked = [each.members for each in scenario.faults if isinstance(each, ListChange)]
+    done = [line.rpartition("the list is ")[2] for line in lines if "operator     is done" in line]
+    assert done == [" ".join(map(str, members)) for members in asked]
+
+
+def test_a_change_under_way_is_brought_to_its_end_after_healing() -> None:
+    scenario = Scenario(
+        1, 5, safety_s=1.2, faults=(ListChange(1.0, (1, 2, 3), DOWN_S), Crash(1.1, Aim(2), 3.0))
+    )
+    outcome, lines = lines_of(scenario)
+    assert outcome.violation is None
+    at = [index for index, line in enumerate(lines) if "everything is healed" in line]
+    assert any("is done: the list is 1 2 3" in line for line in lines[at[0] :])
+
+
+def test_who_has_left_may_come_back_and_counts_for_nothing() -> None:
+    outcome, lines = lines_of(changed(5, (3, 4, 5), back_s=0.2))
+    assert outcome.violation is None
+    ghosts = [line for line in lines if "center 1 " in line and "starts with" in line]
+    assert len(ghosts) == 2, "once with the cluster, once after it had left"
+    assert sum("has another centers list" in line for line in lines) > 0
+
+
+def test_an_outdated_list_is_refused() -> None:
+    old = OldList(5.0, 1.0, (1, 2), DOWN_S)
+    whole = changed(3, (1, 2, 3, 4, 5))
+    scenario = Scenario(1, 3, 2, 1, 8.0, faults=(*whole.faults, old))
+    outcome, lines = lines_of(scenario)
+    assert outcome.violation is None
+    refused = [line for line in lines if "refuses to start with the list 1 2 3" in line]
+    assert len(refused) == 2
+
+
+def test_who_is_set_back_before_anything_was_promised_goes_on() -> None:
+    # center 1 has the new list and has written nothing under it
+    faults = (ListChange(1.0, (1, 2, 3, 4, 5), 0.05), OldList(1.12, 1.0, (1,), DOWN_S))
+    outcome, lines = lines_of(Scenario(1, 3, safety_s=4.0, faults=faults))
+    assert outcome.violation is None
+    assert not any("refuses to start" in line for line in lines)
+
+
+def test_too_few_may_not_stay() -> None:
+    assert allowed((1, 2, 3), (1, 2, 4))
+    assert allowed((1, 2, 3), (1, 2, 3, 4, 5))
+    assert allowed((1, 2, 3, 4, 5), (1, 3, 5))
+    assert allowed((1,), (1, 2, 3))
+    assert not allowed((1, 2, 3), (1, 2, 3))
+    assert not allowed((1, 2, 3), (3, 4, 5))
+    assert not allowed((1, 2, 3), (1,))
+    assert not allowed((1,), (1, 2, 3, 4, 5))
+    assert not allowed((1, 2, 3, 4), (1, 2))
+    _, lines = lines_of(changed(3, (3, 4, 5)))
+    assert any("keeps the list: too few of 1 2 3 would stay" in line for line in lines)
+
+
+def test_nobody_is_left_alone_with_a_list_of_whom_none_is_left() -> None:
+    # clients that have not asked since would find nobody: the last change waits for them
+    scenario = changed(3, (2, 3, 4), (3, 4, 5), (4, 5, 6))
+    scenario = Scenario(1, 3, 1, 1, 16.0, faults=scenario.faults)
+    outcome, lines = lines_of(scenario)
+    assert outcome.violation is None
+    assert sum("operator     is done" in line for line in lines) == 3
+
+
+def test_a_scenario_with_a_changed_list_is_shrunk() -> None:
+    planted = next(each for each in MUTATIONS if each.name == "outdated list accepted")
+    change = ListChange(1.0, (1, 2, 3, 4, 5), 0.05)
+    slip = OldList(2.5, 1.0, (1, 2), 0.05)
+    noise = (
+        Pause(0.5, Aim(2), 0.1),
+        Flap(1.8, 0.01, 1, 2),
+        DiskTrouble(2.0, 0.1, Aim(4), 0.02, False),
+    )
+    whole = Scenario(1, 3, servers=1, safety_s=4.0, faults=(change, slip, *noise))
+    with applied(planted):
+        small = shrunk(whole)
+        found = play(small).violation
+        assert found is not None
+        assert found.invariant == "I12"
+    assert small.faults == (change, slip)
+    assert small.servers == 0
+    assert read(source(small)) == small
+    assert play(small).violation is None
