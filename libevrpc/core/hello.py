@@ -20,6 +20,7 @@ __all__ = [
     "ONEWAY_FIELD",
     "PING_ID",
     "Hello",
+    "answer_fields",
     "is_oneway",
     "read_hello",
 ]
@@ -78,6 +79,14 @@ def read_hello(user_fields: Mapping[str, str] | None) -> Hello | None:
     if numbers.get("version") != HELLO_VERSION or not 0 < timeout_ms <= _CLIENT_TIMEOUT_MS_MAX:
         return None
     return Hello(HELLO_VERSION, timeout_ms)
+
+
+def answer_fields(client_timeout_s: float, *, stopping: bool) -> dict[str, str]:
+    """Return the user_fields of a server's answer to a hello."""
+    fields = {HELLO_FIELD: Hello(HELLO_VERSION, int(client_timeout_s * 1000.0)).field()}
+    if stopping:
+        fields[GOAWAY_FIELD] = "stopping"
+    return fields
 
 
 def is_oneway(user_fields: Mapping[str, str] | None) -> bool:

@@ -77,7 +77,7 @@ def mprpc_wire(name: str, order: Order, limits: WireLimits, told: Told) -> Wire:
             return Probe.MORE
         return Probe.YES if head[SIZE_BYTES] == _SERVICE_TAG else Probe.NO
 
-    return Wire(name, True, probe, lambda: MprpcReader(order, limits, writer))
+    return Wire(name, True, probe, lambda: MprpcReader(order, limits, writer), resets=True)
 
 
 class MprpcWriter(BodyWriter):
@@ -190,7 +190,7 @@ class MprpcReader:
             service, method = header.service_name.decode(), header.method_name.decode()
         except UnicodeDecodeError:
             raise ProtocolError("mprpc: name of service or method is not UTF-8") from None
-        return GuestRequest(self._writer, service, method, args)
+        return GuestRequest(self._writer, service, method, args, mute=True)
 
     def _cut_header(self) -> MprpcHeader | None:
         data = self._data

@@ -95,11 +95,12 @@ class GuestRequest(Request):
         writer: makes bytes of the answer.
         token: what the caller shows as its token, where a server wants one; empty: nothing.
             It counts for this request alone.
+        mute: its wire has no words for "go elsewhere", so a server that stops runs it, too.
         barred: why the server does not let it in; empty: it does.
         extra: whatever the wire wants to find here again: a sequence number, headers.
     """
 
-    __slots__ = ("barred", "extra", "token", "writer")
+    __slots__ = ("barred", "extra", "mute", "token", "writer")
 
     def __init__(
         self,
@@ -112,6 +113,7 @@ class GuestRequest(Request):
         timeout_ms: int = 0,
         user_fields: dict[str, str] | None = None,
         token: bytes = b"",
+        mute: bool = False,
         extra: Any = None,
     ) -> None:
         """Arguments: see `Request` for what is not explained above."""
@@ -120,6 +122,7 @@ class GuestRequest(Request):
         )
         self.writer = writer
         self.token = token
+        self.mute = mute
         self.barred = ""
         self.extra = extra
 
@@ -227,12 +230,15 @@ class Wire:
             one that is not must be a `TurnReader` if it makes requests.
         probe: says of 4..PROBE_BYTES_MAX bytes at a boundary whether they are its own.
         open: makes the reader of one connection.
+        resets: its peers take an end for an answer, also that of a connection on which nothing
+            was read yet; see `Resets`.
     """
 
     name: str
     sticky: bool
     probe: Callable[[bytes], Probe]
     open: Callable[[], WireReader]
+    resets: bool = False
 
 
 class WireSwitch(PrpcDecoder):
@@ -275,6 +281,11 @@ class WireSwitch(PrpcDecoder):
     def held_bytes(self) -> int:
         """Bytes that a reader holds back until its last request is answered."""
         return 0 if self._turn is None else self._turn.held_bytes
+
+    @property
+    def may_read_as_answer(self) -> bool:
+        """True while the peer may be one who takes the end of the stream for an answer."""
+        return self._fresh and any(wire.resets for wire in self._wires)
 
     def _resume(self, data: bytes, events: list[Event]) -> bytes:
         if self._broken or not data:

@@ -239,7 +239,7 @@ class Transport:
         """Let the peer's reads fail if the connection ends otherwise than by `finish`.
 
         Also where this process is killed. Only for a transport that the loop alone reads from.
-        Loop thread only.
+        Any thread.
         """
         with self._send_lock:
             if not self._ended:

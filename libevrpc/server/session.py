@@ -11,15 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from libevrpc.core.conn_timers import ConnectionTimers
-from libevrpc.core.hello import (
-    GOAWAY_FIELD,
-    HELLO_FIELD,
-    HELLO_VERSION,
-    NOTICE_ID,
-    Hello,
-    is_oneway,
-    read_hello,
-)
+from libevrpc.core.hello import GOAWAY_FIELD, NOTICE_ID, answer_fields, is_oneway, read_hello
 from libevrpc.core.prpc import META_ROOM_BYTES, BadRequest, Broken, Dropped, Event, Request
 from libevrpc.core.prpc_encode import encode_error, encode_reply
 from libevrpc.core.timers import Timer
@@ -178,7 +170,7 @@ class Session:
             self._turn_down(request, Errno.NO_SERVICE, f"{entry.service} is for PRPC alone")
         elif entry.internal:
             return entry
-        elif shard.stopping:
+        elif shard.stopping and not (isinstance(request, GuestRequest) and request.mute):
             self._turn_down(request, Errno.STOPPING, "server is stopping")
         elif len(self.in_flight) >= self.limits.calls_max:
             text = f"{self.limits.calls_max} calls are in flight on this connection already"
@@ -277,10 +269,7 @@ class Session:
             return
         self.greeted = True
         self._timers.heartbeats = True
-        hello = Hello(HELLO_VERSION, int(self.limits.client_timeout_s * 1000.0))
-        fields = {HELLO_FIELD: hello.field()}
-        if self._shard.stopping:
-            fields[GOAWAY_FIELD] = "stopping"
+        fields = answer_fields(self.limits.client_timeout_s, stopping=self._shard.stopping)
         self._put(encode_reply(NOTICE_ID, b"", user_fields=fields))
 
     def cancel(self, correlation_id: int) -> bool:
@@ -448,7 +437,7 @@ class Session:
             self._shard.timed_out += 1
             told = b"" if transport.closed else self._decoder.farewell()
             if not told:
-                transport.close(why)
+                self.close(why)
                 return
             self.put(Out(told, close=True))
             due_s = loop.now_s + _FAREWELL_S  # then it is over, read or not
@@ -471,6 +460,8 @@ class Session:
 
     def close(self, reason: str) -> None:
         """Close the connection. Any thread."""
+        if self._decoder.may_read_as_answer:
+            self._transport.reset_at_end()
         self._transport.close(reason)
 
     def abandon(self) -> None:

@@ -165,3 +165,16 @@ def test_a_reader_may_have_last_words() -> None:
     quiet = switch()
     quiet.receive_data(b"ASKa")
     assert quiet.farewell() == b""
+
+
+def test_who_may_take_an_end_for_an_answer_is_known_by_the_first_message() -> None:
+    turns = wire("turns", b"ASK")
+    ends = type(turns)("turns", False, turns.probe, Turns, resets=True)
+    for first in (PRPC, b"LINE1\n", b"ASKa"):
+        decoder = WireSwitch(SMALL, (*WIRES, ends))
+        assert decoder.may_read_as_answer
+        decoder.receive_data(first[:2])
+        assert decoder.may_read_as_answer
+        decoder.receive_data(first[2:])
+        assert not decoder.may_read_as_answer
+    assert not switch().may_read_as_answer

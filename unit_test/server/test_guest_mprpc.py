@@ -169,6 +169,38 @@ def test_deadlines_stops_and_tokens_reset_too(
     assert guarded.handler.calls == []
 
 
+def test_a_server_that_stops_still_answers_who_cannot_be_sent_elsewhere(
+    serving: Serving, consumer: Make
+) -> None:
+    raw = serving.raw()
+    raw.call("echo.EchoService.Echo", body("hold"), 1)
+    late = consumer(serving)  # has connected, and will ask when the server stops already
+    silent = consumer(serving)
+    wait_until(lambda: serving.server.statistics().connections == 3)
+    assert serving.handler.entered.wait(WAIT_S)
+    stop = threading.Thread(target=serving.server.stop, args=(WAIT_S,))
+    stop.start()
+    while (raw.call("Foo.who", b"[]", 2, content_type=1), raw.reply())[1].error_code != 2003:
+        pass  # it has not begun to stop
+    late.send("late")
+    assert late.text() == "late"
+    serving.handler.release.set()
+    assert raw.reply().correlation_id == 1
+    assert silent.was_reset()  # an end would be the answer to what it may be sending now
+    stop.join(WAIT_S)
+
+
+@pytest.mark.parametrize("wires", [("all",), ("http",)])
+def test_a_connection_that_says_nothing_ends_by_a_reset_where_mprpc_is_spoken(
+    serve: Callable[..., Serving], consumer: Make, wires: tuple[str, ...]
+) -> None:
+    caller = consumer(serve(handshake_timeout_s=0.05, wires=wires))
+    if "all" in wires:
+        assert caller.was_reset()
+    else:
+        assert caller.receive() == b""
+
+
 def test_caller_that_leaves_cancels_its_call(serving: Serving, consumer: Make) -> None:
     caller = consumer(serving)
     caller.send("until cancelled")
