@@ -61,6 +61,7 @@ class Broadcast:
         timeout_s: deadline from now of all of it.
         mode: ``first_error``: the first failure ends the others; ``all``: each runs to its end.
         idempotent: None: what the method says.
+        new_call: makes each server's call.
 
     Raises:
         UsageError: mode or time-out is wrong.
@@ -75,6 +76,7 @@ class Broadcast:
         timeout_s: float,
         mode: Mode,
         idempotent: bool | None,
+        new_call: type[FutureInvocation] = FutureInvocation,
     ) -> None:
         if mode not in _MODES:
             raise UsageError(f"mode={mode!r}: one of {', '.join(map(repr, _MODES))}")
@@ -91,6 +93,7 @@ class Broadcast:
         self._deadline_s = monotonic() + timeout_s
         self._ends_early = mode == "first_error"
         self._idempotent = idempotent
+        self._new_call = new_call
         self._lock = threading.Lock()
         self._waiting: deque[Endpoint] = deque()
         self._running: dict[str, CallFuture] = {}
@@ -153,7 +156,7 @@ class Broadcast:
     def _call(self, endpoint: Endpoint) -> FutureInvocation:
         pinned = cast("Router", _Pinned(self._router, endpoint))
         left_s = self._deadline_s - monotonic()
-        return FutureInvocation(
+        return self._new_call(
             self._spec, self._payload, pinned, self._shape, left_s, None, None, self._idempotent
         )
 

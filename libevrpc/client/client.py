@@ -247,7 +247,8 @@ class RpcClient:
         body = self._encode(arguments, keywords, content_type)
         router, shape = self.route(spec.lookup, waits=True)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        return Broadcast(spec, body, router, shape, timeout_s, mode, idempotent).run()
+        call = Broadcast(spec, body, router, shape, timeout_s, mode, idempotent, self.new_future)
+        return call.run()
 
     def route(self, service: str, *, waits: bool = False) -> tuple[Router, CallShape]:
         """Return where calls of `service` go and what they look like. For stubs.

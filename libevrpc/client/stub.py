@@ -137,7 +137,10 @@ class StubMethod:
         router, shape = client.route(self.spec.lookup, waits=True)
         timeout_s = client.timeout_s if timeout_s is None else timeout_s
         body = self._body(request)
-        return Broadcast(self.spec, body, router, shape, timeout_s, mode, idempotent).run()
+        call = Broadcast(
+            self.spec, body, router, shape, timeout_s, mode, idempotent, client.new_future
+        )
+        return call.run()
 
     def _body(self, request: Any) -> bytes:
         if request.__class__ is not self._request_class:

@@ -67,10 +67,11 @@ def test_plain_objects_futures_and_one_way_calls_are_told_too(serve: Serve, line
     assert client.call("Foo.add", 1, 2) == 3
     assert client.future("Foo.add", 1, 2).result(WAIT_S) == 3
     client.oneway("Foo.add", 1, 2)
-    kinds = [each.split()[1] for each in lines("client", 6)]
-    assert kinds == ["request", "reply", "request", "reply", "request", "sent"]
-    kinds = [each.split()[1] for each in lines("server", 6)]
-    assert sorted(kinds) == ["reply"] * 3 + ["request"] * 3
+    assert client.broadcast("Foo.add", 1, 2) == {serving.address: 3}
+    kinds = [each.split()[1] for each in lines("client", 8)]
+    assert kinds == ["request", "reply", "request", "reply", "request", "sent", "request", "reply"]
+    kinds = [each.split()[1] for each in lines("server", 8)]
+    assert sorted(kinds) == ["reply"] * 4 + ["request"] * 4
 
 
 def test_failures_are_warnings_with_their_reason(serve: Serve, lines: Lines) -> None:
