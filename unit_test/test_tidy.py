@@ -58,6 +58,7 @@ LOCK_BUDGET: dict[str, str] = {
     "libevrpc/client/router.py": "callers share balancer and retry budget",
     "libevrpc/registry/zookeeper_link.py": "users share a session: the first opens it",
     "libevrpc/server/http/registry.py": "every loop of its server answers for the registry",
+    "libevrpc/tinyrpc.py": "a program's list of servers changes while clients join it",
     "libevrpc/server/server.py": "services are added and removed one at a time, from any thread",
     "libevrpc/server/workers.py": "the queue that loops fill and workers empty, and workers' gates",
 }
@@ -90,7 +91,7 @@ FOREIGN = {
 }
 """What shipped code may import beside the standard library, and which requirement brings it."""
 
-SAMPLE_IMPORTS = re.compile(r"(libevrpc(\.(aio|errors|mprpc|testing))?|center\.embed)$")
+SAMPLE_IMPORTS = re.compile(r"(libevrpc(\.(aio|errors|mprpc|testing|tinyrpc))?|center\.embed)$")
 
 
 def sources(*folders: str) -> list[Path]:

@@ -123,8 +123,12 @@ class Router:
                 return
             self._balancer.update(endpoints)
             self._endpoints = endpoints.endpoints
-            present = {endpoint.address for endpoint in endpoints.endpoints}
-            gone = [self._channels.pop(a) for a in list(self._channels) if a not in present]
+            present = {(each.address, each.transport) for each in endpoints.endpoints}
+            gone = [
+                self._channels.pop(address)
+                for address, channel in list(self._channels.items())
+                if (address, channel.endpoint.transport) not in present
+            ]
             self._leaving = [each for each in self._leaving if not each.ended] + gone
             self._sole = None
             self.balances = len(endpoints.endpoints) != 1 or bool(endpoints.endpoints[0].limit)
