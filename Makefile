@@ -20,6 +20,11 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 # $(call need,FILE): one line where a target's own program is not there.
 need = test -e $(1) || { echo 'make $@ needs $(1), which is not here' >&2; exit 1; }
 
+# Programs start three times as fast where ours are kept compiled; not beside the sources, which
+# somebody may want to stay clean.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
+
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-all check fmt bench sim services install clean python
 

@@ -25,17 +25,18 @@ from unit_test.fix_net import free_ports
 ROOT = Path(__file__).resolve().parent.parent.parent
 WAIT_S = 20.0
 """Longest wait for what must happen; a measured time has its own bound."""
+LOOK_EVERY_S = 0.01
 Status = center_pb2.StatusResponse
 
 
 def wait_until(holds: Callable[[], object], within_s: float = WAIT_S, what: str = "") -> None:
-    """Look every few milliseconds until `holds`; fail after `within_s`."""
+    """Look again and again until `holds`; fail after `within_s`."""
     pause = threading.Event()
     until_s = monotonic_s() + within_s
     while not holds():
         if monotonic_s() > until_s:
             pytest.fail(f"did not happen within {within_s:g} s: {what}", pytrace=False)
-        pause.wait(0.003)
+        pause.wait(LOOK_EVERY_S)
 
 
 def ask(

@@ -14,8 +14,12 @@ from unit_test.interop.clusters import Cluster, Process, wait_until
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 
+PAUSE_S = 0.002
+"""Between two calls: enough of them to be hit by whatever fails, and time for the others."""
+
+
 class Load:
-    """A client that calls without a pause, from `with` to its end."""
+    """A client that calls all the time, from `with` to its end."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._client = RpcClient(cluster.target(), state_dir=str(cluster.folder / "client"))
@@ -45,6 +49,7 @@ class Load:
             except RpcError as exc:
                 self.failures.append(exc)
             self.calls += 1
+            self._stopping.wait(PAUSE_S)
 
     def servers(self) -> int:
         """How many servers the client knows."""
