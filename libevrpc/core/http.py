@@ -76,11 +76,21 @@ class HttpReply:
         status: 200..599.
         body: whole; a HEAD request gets its length alone.
         headers: beside Content-Length and Connection, which are not the page's business.
+
+    Raises:
+        ValueError: it cannot be sent: another status, a body that is no bytes, a header that
+            is no text.
     """
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        body: Any = self.body  # pages are not typed everywhere
+        texts = all(isinstance(each, str) for header in self.headers for each in header)
+        if not (200 <= self.status <= 599 and isinstance(body, bytes) and texts):
+            raise ValueError(f"no HTTP reply: status {self.status!r}, headers {self.headers!r}")
 
     @staticmethod
     def text(status: int, text: str, *headers: tuple[str, str]) -> HttpReply:

@@ -38,6 +38,8 @@ _METHODS = frozenset(
 )
 _MESSAGE_HEADERS = frozenset({"content-length", "transfer-encoding", "host"})
 """Headers that must not differ between two readers of one message."""
+_BARE = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+"""Statuses that have no body."""
 _NOT_DONE = (h11.IDLE, h11.SEND_BODY, h11.MUST_CLOSE, h11.ERROR)
 """States of a client whose connection ends with the answer: it said so, or is not read further."""
 
@@ -195,7 +197,8 @@ class HttpConnection:
             for name, value in ((_token(name), _value(value)) for name, value in reply.headers)
             if name
         ]
-        if reply.status != HTTPStatus.NO_CONTENT:
+        bare = reply.status in _BARE
+        if not bare:
             headers.append((b"Content-Length", str(len(reply.body)).encode()))
         if close or peer.their_state in _NOT_DONE:
             headers.append((b"Connection", b"close"))  # the client said so, or is not read further
@@ -203,7 +206,7 @@ class HttpConnection:
             status_code=reply.status, headers=headers, reason=_reason(reply.status)
         )
         out = bytes(peer.send(response) or b"")
-        if reply.body and not (self._head and self._head.method == "HEAD"):
+        if reply.body and not bare and not (self._head and self._head.method == "HEAD"):
             out += peer.send(h11.Data(data=reply.body)) or b""
         out += peer.send(h11.EndOfMessage()) or b""
         self.closing = peer.our_state is not h11.DONE or peer.their_state is not h11.DONE

@@ -259,6 +259,24 @@ def test_what_a_page_says_cannot_break_the_stream() -> None:
     )
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_some_answers_have_no_body_whatever_their_page_says(status: int) -> None:
+    connection = HttpConnection(LIMITS)
+    all_of(connection, POST)
+    said = connection.respond(HttpReply(status, b"body"))
+    assert said.endswith(b"\r\n\r\n")
+    assert b"Content-Length" not in said
+    assert not connection.closing
+
+
+@pytest.mark.parametrize(
+    "given", [(99,), (600,), (200, "text"), (200, b"", (("X-A", 7),)), (200, b"", ((b"X-A", "7"),))]
+)
+def test_what_cannot_be_sent_is_refused_where_it_is_made(given: Any) -> None:
+    with pytest.raises(ValueError, match="no HTTP reply"):
+        HttpReply(*given)
+
+
 def test_json_is_written_for_people_too() -> None:
     reply = HttpReply.json(400, {"a": "\xe9\ud800"})
     assert reply.body == b'{"a":"\xc3\xa9?"}\n'

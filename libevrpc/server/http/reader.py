@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from libevrpc.core.http import HttpFault, HttpHead, HttpLimits, HttpReply, HttpRequest
 from libevrpc.core.http1 import HttpConnection, probe_http
@@ -188,7 +188,10 @@ class HttpReader:
 def _shown(page: Page, request: HttpRequest) -> HttpReply:
     """Ask a page; one that fails is the server's fault, and nobody else's."""
     try:
-        return page(request)
+        reply: Any = page(request)
+        if isinstance(reply, HttpReply):
+            return reply
+        raise TypeError(f"a page returns an HttpReply, not {type(reply).__name__}")
     except Exception as exc:
         log.exception("page failed path=%s", request.head.path)
         return error_reply(

@@ -160,7 +160,7 @@ def test_records_go_through_a_registry_of_ours(registry: Start, tmp_path: Path) 
 
 def test_an_expiry_of_its_own(registry: Start) -> None:
     started = registry()
-    target = parse_target(started.target(options="?expiry=0.2"))
+    target = parse_target(started.target(options="?expiry=1"))
     announcing = HttpAnnounceSession(target)
     announcing.put(Announcement("unix:///run/a", ()))
     assert started.registry.addresses == ["unix@/run/a"]

@@ -109,9 +109,12 @@ def test_pages_may_be_added_and_removed_while_it_serves(serve: Serve, peer: Peer
     assert http.get("/hello").status == 404
     pages.add("/hello", lambda request: HttpReply.text(200, f"hello {request.head.query}"))
     pages.add("/broken", lambda request: HttpReply.text(200, 7))  # type: ignore[arg-type]
+    pages.add("/silent", lambda request: None)  # type: ignore[arg-type, return-value]
+    pages.add("/odd", lambda request: HttpReply(1000))
     assert http.get("/hello?you").body == b"hello you"
-    answer = http.get("/broken")
-    assert (answer.status, error_of(answer)["errno"]) == (500, 2001)
+    for path in ("/broken", "/silent", "/odd"):
+        answer = http.get(path)
+        assert (answer.status, error_of(answer)["errno"]) == (500, 2001)
     pages.remove(["/hello"])
     assert http.get("/hello").status == 404
 

@@ -1,0 +1,117 @@
+"""The two sessions at an HTTP registry, step by step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from libevrpc.core.targets import parse_target
+from libevrpc.registry.base import Announcement
+from libevrpc.registry.http import HttpAnnounceSession, HttpWatchSession
+from libevrpc.registry.session import RegistryError
+from unit_test.fix_rpc import wait_until
+from unit_test.registry.http.conftest import Registry
+from unit_test.registry.http.fake_tinyrpc import FakeRegistry
+
+pytestmark = pytest.mark.live
+
+Start = Callable[..., Registry]
+SERVER = Announcement("10.0.0.7:9998", ("Foo",))
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    made = FakeRegistry()
+    yield made
+    made.close()
+
+
+def watching(target: str) -> HttpWatchSession:
+    return HttpWatchSession(parse_target(target), "Foo", set())
+
+
+def announcing(target: str) -> HttpAnnounceSession:
+    return HttpAnnounceSession(parse_target(target))
+
+
+def test_a_goodbye_that_nobody_hears_is_an_error_and_may_be_said_again(
+    fake: FakeRegistry,
+) -> None:
+    session = announcing(fake.target)
+    session.remove()  # nobody knows us: nothing to take back
+    assert fake.methods == []
+    session.put(SERVER)
+    fake.answer = lambda head: b""
+    with pytest.raises(RegistryError, match=f"127.0.0.1:{fake.port}"):
+        session.remove()
+    fake.answer = None
+    session.remove()
+    session.remove()
+    assert fake.methods == ["POST", "DELETE"]
+
+
+@pytest.mark.parametrize("expiry", ["soon", "nan", "-1", "0"])
+def test_an_expiry_that_is_none_changes_nothing(fake: FakeRegistry, expiry: str) -> None:
+    said = f"HTTP/1.1 200 OK\r\nX-Libevrpc-Expiry: {expiry}\r\nContent-Length: 0\r\n\r\n"
+    fake.answer = lambda head: said.encode()
+    session = announcing(f"{fake.target}?every=60")
+    session.put(SERVER)
+    fake.answer = lambda head: b""
+    session.wake()
+    session.beat(60.0)  # not due for a minute: woken, it asks nobody
+
+
+def test_waiting_ends_with_news_with_time_and_when_woken(registry: Start) -> None:
+    started = registry()
+    teller, session = announcing(started.target()), watching(started.target())
+    assert session.fetch() == ()
+    assert not session.wait(0.05)
+    teller.put(SERVER)
+    assert session.wait(20.0)
+    assert [each.address for each in session.fetch()] == [SERVER.address]
+    session.wake()
+    assert not session.wait(20.0)  # woken before
+    waiter = threading.Thread(target=session.wait, args=(20.0,))
+    waiter.start()
+    wait_until(lambda: started.server.statistics().in_flight == 1)
+    session.wake()
+    waiter.join(10.0)
+    assert not waiter.is_alive()
+
+
+def test_at_an_original_waiting_is_for_time_alone(fake: FakeRegistry) -> None:
+    session = watching(f"{fake.target}?every=0.1")
+    session.fetch()
+    assert session.wait(20.0)
+    session.wake()
+    assert not session.wait(20.0)
+
+
+def test_a_registry_that_dies_while_we_wait(registry: Start) -> None:
+    started, other = registry(), registry()
+    session = watching(started.target())
+    both = watching(f"http://{started.address},{other.address}/_tinyrpc_/registry")
+    session.fetch()
+    both.fetch()
+    started.server.stop(0.0)
+    with pytest.raises(RegistryError, match=started.address):
+        session.wait(5.0)
+    assert both.wait(5.0)  # the other one is asked
+    assert both.fetch() == ()
+
+
+def test_all_are_asked_where_none_is_due(fake: FakeRegistry, registry: Start) -> None:
+    started = registry()
+    session = watching(f"http://127.0.0.1:{fake.port},{started.address}/_tinyrpc_/registry")
+    fake.answer = lambda head: b""
+    started.server.stop(0.0)
+    for _ in range(2):  # the second time both are in disgrace
+        with pytest.raises(RegistryError) as caught:
+            session.fetch()
+        assert started.address in str(caught.value)
+        assert f"127.0.0.1:{fake.port}" in str(caught.value)
+    fake.answer = None
+    fake.servers = {"tcp@10.0.0.1:1": 1e12}
+    assert [each.address for each in session.fetch()] == ["10.0.0.1:1"]
