@@ -28,7 +28,7 @@ from libevrpc.registry.etcd_gateway import (
 )
 from libevrpc.registry.etcd_layouts import EtcdPlan, plan_of
 from libevrpc.registry.etcd_watch import EtcdWatchSession
-from libevrpc.registry.etcd_wire import found, number, range_of, spelled
+from libevrpc.registry.etcd_wire import KeyValue, number, replaced, spelled
 from libevrpc.registry.session import Nap, RegistryError, SessionLost
 from libevrpc.registry.state import state_folder
 from libevrpc.registry.watcher import SessionResolver
@@ -63,7 +63,6 @@ class EtcdAnnounceSession:
         self._look_at_s = 0.0
         self._said: dict[bytes, bytes] = {}
         """Keys that may hang on our lease, and their values."""
-        self._tidied = False
 
     def open(self) -> None:
         """See `AnnounceSession.open`."""
@@ -84,19 +83,18 @@ class EtcdAnnounceSession:
         self._require_lease()
         wanted = self._plan.layout.keys(announcement)
         fresh = {key: value for key, value in wanted.items() if self._said.get(key) != value}
+        before: dict[bytes, KeyValue] = {}
         try:
             for part in _parts(fresh):
                 self._said.update(dict.fromkeys(part, b""))  # they may be there, unanswered
-                self._write([self._putting(key, value) for key, value in part.items()])
+                before.update(self._write(part))
                 self._said.update(part)
         except RefusedError as exc:
             raise self._lost_if_not_found(exc) from None
         for key in [each for each in self._said if each not in wanted]:
-            self._delete(key, {"target": "LEASE", "lease": str(self._lease)})
+            self._delete(key, self._lease)
             del self._said[key]
-        if not self._tidied:
-            self._tidy(announcement.address, wanted)
-            self._tidied = True
+        self._tidy(before, wanted)
 
     def beat(self, wait_s: float) -> None:
         """See `AnnounceSession.beat`: the lease is kept alive three times in its life."""
@@ -161,43 +159,50 @@ class EtcdAnnounceSession:
         return SessionLost(f"{exc}") if exc.code == NOT_FOUND else exc
 
     def _putting(self, key: bytes, value: bytes) -> dict[str, Any]:
-        put = {"key": spelled(key), "value": spelled(value), "lease": str(self._lease)}
-        return {"request_put": put}
+        return {
+            "request_put": {
+                "key": spelled(key),
+                "value": spelled(value),
+                "lease": str(self._lease),
+                "prev_kv": True,
+            }
+        }
 
-    def _write(self, operations: list[dict[str, Any]]) -> None:
-        self._gateway.ask("/v3/kv/txn", {"success": operations})
+    def _write(self, values: dict[bytes, bytes]) -> dict[bytes, KeyValue]:
+        """Write keys; return those that were there before, as they were."""
+        operations = [self._putting(key, value) for key, value in values.items()]
+        answer = self._gateway.ask("/v3/kv/txn", {"success": operations})
+        try:
+            return {each.key: each for each in replaced(answer)}
+        except ProtocolError as exc:
+            raise self._gateway.complaint(exc) from None
 
-    def _delete(self, key: bytes, if_it_has: dict[str, str]) -> None:
-        """Delete a key, unless it has become somebody else's."""
-        condition = {"key": spelled(key), "result": "EQUAL", **if_it_has}
+    def _delete(self, key: bytes, lease: int) -> None:
+        """Delete a key if it still hangs on that lease, else it has become somebody else's."""
+        condition = {
+            "key": spelled(key),
+            "result": "EQUAL",
+            "target": "LEASE",
+            "lease": str(lease),
+        }
         deleting = {"request_delete_range": {"key": spelled(key)}}
         self._gateway.ask("/v3/kv/txn", {"compare": [condition], "success": [deleting]})
 
-    def _tidy(self, address: str, wanted: dict[bytes, bytes]) -> None:
+    def _tidy(self, before: dict[bytes, KeyValue], wanted: dict[bytes, bytes]) -> None:
         """Delete what a process before us offered at our address and we do not.
 
-        Its lease would do the same a little later; where we may not look around, we leave it.
+        A record names all services of its server, so the keys that we have overwritten tell
+        which others there are; their own lease would end them a little later.
         """
-        layout = self._plan.layout
-        try:
-            answer = self._gateway.ask(
-                "/v3/kv/range", range_of(layout.everything(), keys_only=True)
-            )
-            left = [
-                each
-                for each in found(answer)
-                if each.lease not in (0, self._lease)  # without a lease: made by hand, to stay
-                and each.key not in wanted
-                and layout.address_of(each.key) == address
-            ]
-        except RefusedError as exc:
-            log.debug("keys of an earlier process are left to expire: %s", exc)
-            return
-        except ProtocolError as exc:
-            raise self._gateway.complaint(exc) from None
-        for each in left:
-            log.info("deleting what an earlier process left: %r", each.key)
-            self._delete(each.key, {"target": "MOD", "mod_revision": str(each.mod_revision)})
+        left: dict[bytes, int] = {}
+        for each in before.values():
+            if each.lease not in (0, self._lease):  # without a lease: made by hand
+                beside = self._plan.layout.beside(each.value)
+                if each.key in beside:  # else it is of another address
+                    left.update(dict.fromkeys(beside, each.lease))
+        for key in left.keys() - wanted.keys():
+            log.info("deleting what an earlier process left: %r", key)
+            self._delete(key, left[key])
 
     def _heal(self) -> None:
         """Write keys anew that somebody has deleted by hand; another server's are left alone."""

@@ -64,12 +64,11 @@ class Layout(Protocol):
         """Return how the keys of those begin who offer ``pkg.Service`` or one of its methods."""
         ...
 
-    def everything(self) -> bytes:
-        """Return how all keys of this layout begin."""
-        ...
+    def beside(self, value: bytes) -> list[bytes]:
+        """Return the keys that a server with this value has, this one's included.
 
-    def address_of(self, key: bytes) -> str:
-        """Return the address that a key names, as `Endpoint.address` spells it; empty: none."""
+        Empty where the value does not tell.
+        """
         ...
 
     def endpoint(self, value: bytes) -> Endpoint:
@@ -109,14 +108,12 @@ class OwnLayout:
             raise RegistryError("an empty name cannot be a service in etcd")
         return self._root + name.encode() + b"/"
 
-    def everything(self) -> bytes:
-        """See `Layout.everything`."""
-        return self._root
-
-    def address_of(self, key: bytes) -> str:
-        """See `Layout.address_of`: what stands behind the service; a path has slashes itself."""
-        address = key.removeprefix(self._root).partition(b"/")[2]
-        return address.decode("utf-8", "replace") if key.startswith(self._root) else ""
+    def beside(self, value: bytes) -> list[bytes]:
+        """See `Layout.beside`: a record names all services."""
+        try:
+            return list(self.keys(decode_record(value)))
+        except RegistryError:
+            return []
 
     def endpoint(self, value: bytes) -> Endpoint:
         """See `Layout.endpoint`."""
@@ -148,16 +145,9 @@ class TinyRpcLayout:
         """See `Layout.prefix`: the same for all."""
         return self._root
 
-    def everything(self) -> bytes:
-        """See `Layout.everything`."""
-        return self._root
-
-    def address_of(self, key: bytes) -> str:
-        """See `Layout.address_of`."""
-        try:
-            return self.endpoint(key.removeprefix(self._root)).address
-        except RegistryError:
-            return ""
+    def beside(self, value: bytes) -> list[bytes]:
+        """See `Layout.beside`: one key is all."""
+        return []
 
     def endpoint(self, value: bytes) -> Endpoint:
         """See `Layout.endpoint`."""

@@ -28,6 +28,7 @@ __all__ = [
     "number",
     "object_of",
     "range_of",
+    "replaced",
     "revision",
     "spelled",
 ]
@@ -197,6 +198,16 @@ def found(answer: Mapping[str, Any]) -> list[KeyValue]:
         ProtocolError: what stands there are none.
     """
     return [_key_value(each) for each in _parts(answer, "kvs")]
+
+
+def replaced(answer: Mapping[str, Any]) -> list[KeyValue]:
+    """Return the keys that a transaction of puts has replaced, as they were.
+
+    Raises:
+        ProtocolError: what stands there are none.
+    """
+    puts = [_part(each, "response_put") for each in _parts(answer, "responses")]
+    return [_key_value(_part(each, "prev_kv")) for each in puts if "prev_kv" in each]
 
 
 def failure_text(answer: Mapping[str, Any]) -> str:

@@ -101,8 +101,10 @@ def test_a_restarted_server_takes_its_keys_over(etcd: EtcdCluster, root: str) ->
     old = lease_of(etcd, key)
     put(etcd.address(1), f"{root}/c.ByHand/{ADDRESS}", "stays")
     put(etcd.address(1), f"{root}/b.Gone/127.0.0.1:9", "another server", old)
+    put(etcd.address(1), f"{root}/d.Odd/{ADDRESS}", "no record", old)
 
     restarted = session_of(etcd, root)
+    restarted.put(Announcement(ADDRESS, ("a.Foo", "d.Odd")))
     restarted.put(Announcement(ADDRESS, ("a.Foo",)))
     assert lease_of(etcd, key) not in (0, old)
     assert f"{root}/b.Gone/{ADDRESS}" not in read(etcd.address(1), root)

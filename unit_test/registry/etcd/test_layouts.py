@@ -45,13 +45,13 @@ def test_tinyrpc_keys_and_values_are_these_bytes(
     assert layout.prefix("a.Foo") == layout.prefix("") == b"/_tinyrpc_/registr/"
 
 
-def test_the_address_in_a_key_is_found_again() -> None:
-    for address in ("10.0.0.7:9998", "unix:///run/e.sock", "[::1]:80"):
-        for layout in (OwnLayout("/a/b"), TinyRpcLayout()):
-            (key,) = layout.keys(Announcement(address, ("a.Foo",)))
-            assert layout.address_of(key) == address
-    assert OwnLayout().address_of(b"/elsewhere/a.Foo/h:1") == ""
-    assert TinyRpcLayout().address_of(b"/_tinyrpc_/registr/nonsense") == ""
+def test_a_record_tells_the_other_keys_of_its_server() -> None:
+    layout = OwnLayout("/a/b")
+    keys = layout.keys(SERVER)
+    for value in keys.values():
+        assert layout.beside(value) == list(keys)
+    assert layout.beside(b"garbage") == []
+    assert TinyRpcLayout().beside(b"tcp@10.0.0.7:9998") == []
 
 
 @pytest.mark.parametrize(
