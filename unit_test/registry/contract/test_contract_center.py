@@ -10,27 +10,29 @@ from typing import ClassVar
 import pytest
 from compare.centers import CenterCluster
 
-from libevrpc.settings import ClientSettings
+from libevrpc.registry.base import Registrar
+from libevrpc.registry.opening import open_registrar
+from libevrpc.settings import ClientSettings, ServerSettings
 from unit_test.registry.contract.harness import Harness
 from unit_test.registry.contract.suite import AnnounceContract
 
 pytestmark = pytest.mark.live
 
-EXPIRY_S = 1.0
+EXPIRY_S = 3.0
 
 
 class OneCenter(CenterCluster):
-    """A center that drops the silent soon, and suspects nobody of being cut off."""
+    """A center that suspects nobody of being cut off."""
 
     def command(self, node: int) -> tuple[list[str], Mapping[str, str]]:
         """See `Cluster.command`."""
         words, environment = super().command(node)
         settings = {
             "LIBEVRPC_CENTER_EXPIRY_S": str(EXPIRY_S),
-            "LIBEVRPC_CENTER_REPORT_S": "0.2",
             "LIBEVRPC_CENTER_SUSPECT_PERCENT": "100",
             "LIBEVRPC_CENTER_SLOW_START_S": "0",
         }
+        environment = {key: environment[key] for key in ("PYTHONPATH", "XDG_STATE_HOME")}
         covered = {key: value for key, value in os.environ.items() if key.startswith("COVERAGE_")}
         return words, {**environment, **settings, **covered}
 
@@ -60,6 +62,10 @@ class CenterHarness(Harness):
         nobody, one that starts again knows nobody's session."""
         self.down()
         self.up()
+
+    def patient_registrar(self, folder: Path) -> Registrar:
+        settings = ServerSettings(state_dir=str(folder), report_s=1.0)
+        return open_registrar(self.parsed(), settings)
 
     def client_settings(self, folder: Path) -> ClientSettings:
         return ClientSettings(state_dir=str(folder), pull_min_s=0.5, pull_max_s=1.0)

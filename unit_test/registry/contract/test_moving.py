@@ -55,14 +55,18 @@ class Caller:
                 self.failures.append(exc)
             self.calls += 1
 
-    def some_more(self) -> None:
-        """Wait until calls have gone through since now."""
-        until = self.calls + 50
+    def until_known(self, *servers: RpcServer) -> None:
+        """Wait until the client knows these servers, then until more calls have gone through."""
+        addresses = {server.address for server in servers}
         pause = threading.Event()
+        while not addresses <= {each.address for each in self._client.endpoints("Foo")}:
+            pause.wait(0.01)
+        until = self.calls + 50
         while self.calls < until:
             pause.wait(0.01)
 
     def close(self) -> None:
+        """End. Any number of times."""
         self._stop.set()
         self._thread.join()
         self._client.close()
@@ -81,26 +85,34 @@ def test_servers_first_then_clients_then_the_old_registry_goes(
     clusters: list[OneCenter], tmp_path: Path
 ) -> None:
     old, new = (f"center://{each.hosts()}" for each in clusters)
-    servers = [server_at(old, tmp_path / "s1"), server_at(old, tmp_path / "s2")]
-    callers = [Caller(old, tmp_path / "c1")]
-    callers[0].some_more()
-    for number in (0, 1):  # 1. each server restarts and announces itself in both
-        replacement = server_at([old, new], tmp_path / f"s{number + 3}")
-        callers[0].some_more()
-        servers[number].stop()
-        servers[number] = replacement
-    callers.append(Caller(new, tmp_path / "c2"))  # 2. each client moves
-    callers[1].some_more()
-    callers[0].close()
-    for number in (0, 1):  # 3. each server leaves the old one
-        replacement = server_at(new, tmp_path / f"s{number + 5}")
-        callers[1].some_more()
-        servers[number].stop()
-        servers[number] = replacement
-    clusters[0].nodes[1].kill()  # 4. nobody misses it
-    callers[1].some_more()
-    callers[1].close()
-    for server in servers:
-        server.stop(0.0)
-    clusters[0].mend()
-    assert [caller.failures for caller in callers] == [[], []]
+    with ExitStack() as stack:
+
+        def serve(registry: str | list[str], name: str) -> RpcServer:
+            server = server_at(registry, tmp_path / name)
+            stack.callback(server.stop, 0.0)
+            return server
+
+        def call(target: str, name: str) -> Caller:
+            caller = Caller(target, tmp_path / name)
+            stack.callback(caller.close)
+            return caller
+
+        def restart(number: int, registry: str | list[str], caller: Caller, name: str) -> None:
+            replacement = serve(registry, name)
+            caller.until_known(replacement)
+            servers[number].stop()
+            servers[number] = replacement
+
+        servers = [serve(old, "s1"), serve(old, "s2")]
+        first = call(old, "c1")
+        first.until_known(*servers)
+        for number in (0, 1):  # 1. each server restarts and announces itself in both
+            restart(number, [old, new], first, f"s{number + 3}")
+        second = call(new, "c2")  # 2. each client moves
+        second.until_known(*servers)
+        first.close()
+        for number in (0, 1):  # 3. each server leaves the old one
+            restart(number, new, second, f"s{number + 5}")
+        clusters[0].nodes[1].kill()  # 4. nobody misses it
+        second.until_known(*servers)
+        assert (first.failures, second.failures) == ([], [])
