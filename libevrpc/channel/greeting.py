@@ -18,10 +18,8 @@ from libevrpc.channel.call import CallFailure
 from libevrpc.core.tinyrpc import DIALECTS, ClientStream, Dialect, go_duration
 from libevrpc.errors import Errno, ProtocolError
 
-__all__ = ["FILLED_OPTION_BYTES", "Greeting"]
+__all__ = ["Greeting"]
 
-FILLED_OPTION_BYTES = 512
-"""What Go's `json.Decoder` reads at once."""
 _HEAD_BYTES_MAX = 8192
 """Longest answer to CONNECT."""
 _READ_BYTES = 4096
@@ -59,7 +57,7 @@ class Greeting:
         try:
             if self.http:
                 self._connect(sock, stream, until_s)
-            _send(sock, self._option(stream), until_s)
+            _send(sock, stream.hello(), until_s)
             while not stream.ready:
                 stream.feed(self._answer(sock, until_s))
             sock.setblocking(False)
@@ -71,12 +69,6 @@ class Greeting:
             text = f"{peer}: cannot greet: {exc.strerror or exc}"
             return CallFailure(exc.errno or Errno.FAILED_SOCKET, text, sent=False)
         return None
-
-    def _option(self, stream: ClientStream) -> bytes:
-        option = stream.hello()
-        if DIALECTS[self.dialect].echoes:
-            return option
-        return option.rstrip()[:-1].ljust(FILLED_OPTION_BYTES - 1) + b"}"
 
     def _answer(self, sock: socket.socket, until_s: float) -> bytes:
         data = _receive(sock, until_s)

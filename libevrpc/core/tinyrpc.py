@@ -34,6 +34,7 @@ from libevrpc.errors import ProtocolError
 
 __all__ = [
     "DIALECTS",
+    "FILLED_OPTION_BYTES",
     "HEADER_BYTES_MAX",
     "MAGIC_NUMBER",
     "OPTION_BYTES_MAX",
@@ -55,7 +56,7 @@ STOPPING: Final = "server is stopping"
 """What our servers say of a call that they do not take any more, and, of call 0, to everybody: the
 protocol has no number to say it with."""
 _INT64_MAX = 0x7FFFFFFFFFFFFFFF
-_GO_BUFFER_BYTES = 512
+FILLED_OPTION_BYTES: Final = 512
 """How much Go's JSON decoder asks for first. An option that ends there leaves nothing behind it
 in that buffer, and no line feed that would be read as gob."""
 
@@ -342,7 +343,7 @@ class ClientStream(_Stream):
         line = self._asked.encode()
         if self._echoes:
             return line
-        return line.removesuffix(b"}\n").ljust(_GO_BUFFER_BYTES - 1) + b"}"
+        return line.removesuffix(b"}\n").ljust(FILLED_OPTION_BYTES - 1) + b"}"
 
     def _open(self, option: Option) -> None:
         if option.codec != self._asked.codec:

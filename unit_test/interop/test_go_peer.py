@@ -10,18 +10,19 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libevrpc import RpcServer
+from libevrpc import RpcClient, RpcError, RpcServer, StatusCode
 from libevrpc.core.gob import GobReader, GobWriter
-from libevrpc.core.tinyrpc import Dialect, Option
+from libevrpc.core.tinyrpc import Dialect
 from unit_test.fix_rpc import WAIT_S
 from unit_test.fix_services import require
-from unit_test.fix_tiny import Args, Caller, Everything, Foo, Point
+from unit_test.fix_tiny import Args, Everything, Foo, Point
 
 pytestmark = pytest.mark.live
 
@@ -92,47 +93,59 @@ def test_a_go_client_calls_our_server(
     assert (told.returncode, told.stderr) == (0, "")
 
 
-@DIALECTS
-@WAYS
-def test_our_codec_calls_a_go_server(peer: Path, dialect: Dialect, way: str) -> None:
+@contextmanager
+def serving(peer: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
+    """Run the Go program as a server; its addresses for TCP and for CONNECT."""
     with subprocess.Popen(
         [peer, "serve", dialect], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         plain, connected = process.stdout.readline().removeprefix("listening on ").split()
-        address = connected if way == "connect" else plain
-        expired = "rpc server: request handle timeout: expect within 50ms"
-        option = Option(handle_timeout_ns=50_000_000)
-        with (
-            Caller(address, dialect=dialect) as foo,
-            Caller(address, option, dialect) as hasty,
+        yield plain, connected
+
+
+@DIALECTS
+@WAYS
+def test_our_client_calls_a_go_server(peer: Path, dialect: Dialect, way: str) -> None:
+    wire = dialect if way == "tcp" else f"{dialect}-http"
+    with serving(peer, dialect) as addresses:
+        address = addresses[way == "connect"]
+        with RpcClient(address, wire=wire) as client:
+            call_all(client)
+            futures = [
+                client.future("Foo.Sum", Args(number, number * number), result=int)
+                for number in range(5)
+            ]
+            assert [each.result() for each in futures] == [0, 2, 6, 12, 20]
+            assert client.broadcast("Foo.Sum", Args(1, 3)) == {address: 4}
+            with pytest.raises(RpcError) as told:
+                client.call("Foo.Sleep", Args(60), timeout_s=0.05)
+            assert told.value.code is StatusCode.DEADLINE_EXCEEDED
+            assert client.call("Foo.Sum", Args(1, 3)) == 4
+        with RpcClient(address, wire=wire, handle_timeout_s=0.05) as hasty:
+            with pytest.raises(RpcError) as told:
+                hasty.call("Foo.Sleep", Args(60))
+            assert "rpc server: request handle timeout: expect within 50ms" in told.value.text
+            assert hasty.call("Foo.Sum", Args(1, 3), result=int) == 4
+
+
+def call_all(client: RpcClient) -> None:
+    for _ in range(2):  # the second time every type is known
+        assert client.call("Foo.Sum", Args(1, 3), result=int) == 4
+        assert client.call("Foo.Sum", Args(-1, -(2**60)), result=int) == -(2**60) - 1
+        assert client.call("Foo.Mirror", EVERYTHING, result=Everything) == EVERYTHING
+        assert client.call("Foo.Mirror", Everything(), result=Everything) == Everything()
+        assert client.call("Foo.Squares", 3, result=dict[int, int]) == {0: 0, 1: 1, 2: 4}
+        assert client.call("Foo.Words", "two words") == ["two", "words"]
+        assert client.call("Foo.Long", 3 << 20, result=bytes) == bytes(3 << 20)
+        for method, text in (
+            ("Foo.Fail", "boom"),
+            ("Foo.Mul", "rpc server: can't find method Mul"),
+            ("Bar.Sum", "rpc server: can't find service Bar"),
         ):
-            for caller in (foo, hasty):
-                if way == "connect":
-                    caller.connect()
-                caller.open()
-            call_all(foo)
-            assert hasty.call("Foo.Sleep", Args(60)) == expired
-            assert hasty.call("Foo.Sum", Args(1, 3), int) == 4
-
-
-def call_all(foo: Caller) -> None:
-    for _ in range(2):
-        assert foo.call("Foo.Sum", Args(1, 3), int) == 4
-        assert foo.call("Foo.Sum", Args(-1, -(2**60)), int) == -(2**60) - 1
-        assert foo.call("Foo.Mirror", EVERYTHING, Everything) == EVERYTHING
-        assert foo.call("Foo.Mirror", Everything(), Everything) == Everything()
-        assert foo.call("Foo.Squares", 3, dict[int, int]) == {0: 0, 1: 1, 2: 4}
-        assert foo.call("Foo.Words", "two words") == ["two", "words"]
-        assert foo.call("Foo.Long", 3 << 20, bytes) == bytes(3 << 20)
-        assert foo.call("Foo.Fail", Args()) == "boom"
-        assert foo.call("Foo.Mul", Args()) == "rpc server: can't find method Mul"
-        assert foo.call("Bar.Sum", Args()) == "rpc server: can't find service Bar"
-    asked = {foo.send("Foo.Sum", Args(number, number * number)): number for number in range(5)}
-    for _ in range(5):
-        message = foo.receive()
-        number = asked.pop(message.header.Seq)
-        assert message.body.decode(int) == number + number * number
+            with pytest.raises(RpcError) as told:
+                client.call(method, Args())
+            assert told.value.text == text
 
 
 INTS = st.integers(-(2**63), 2**63 - 1)
