@@ -62,7 +62,7 @@ class ZooKeeperAnnounceSession:
         self._wanted: dict[str, bytes] = {}
         self._held: dict[str, bytes] = {}
         """Nodes that may be ours now, and what we wrote last."""
-        self._waiting: dict[str, None] = {}
+        self._waiting: dict[str, bytes] = {}
         """Nodes of others whose place we would take."""
         self._touched: dict[str, None] = {}
         """Nodes to look at again: filled by any thread, emptied by ours."""
@@ -85,8 +85,7 @@ class ZooKeeperAnnounceSession:
         self._wanted = self._layout.nodes(announcement)
         for path in [each for each in self._waiting if each not in self._wanted]:
             del self._waiting[path]
-        for path in [each for each in self._held if each not in self._wanted]:
-            self._give_up(path)
+        self._give_up([each for each in self._held if each not in self._wanted])
         self._look_at_all()
 
     def beat(self, wait_s: float) -> None:
@@ -113,8 +112,7 @@ class ZooKeeperAnnounceSession:
         """See `AnnounceSession.remove`."""
         self._wanted = {}
         self._waiting.clear()
-        for path in list(self._held):
-            self._give_up(path)
+        self._give_up(list(self._held))
 
     def close(self) -> None:
         """See `AnnounceSession.close`.
@@ -158,13 +156,23 @@ class ZooKeeperAnnounceSession:
         return self._shared
 
     def _look_at_all(self) -> None:
-        """See to every node, and watch it."""
-        self._epoch = self._session().epoch
+        """See to every node, and watch it; those that are as they should be cost two questions."""
+        shared = self._session()
+        self._epoch = shared.epoch
         self._all_touched = False
         self._touched.clear()
+        wanted = self._wanted
+        known = {**self._held, **self._waiting}
+        fresh = {path: value for path, value in wanted.items() if path not in known}
         try:
-            for path in self._wanted:
-                self._claim(path)
+            self._held.update(fresh)  # also if an answer is lost
+            shared.create_all(fresh)
+            nodes = dict(shared.read_all(list(wanted)))
+            self._note_session(shared.id)
+            for path, found in nodes.items():
+                right = found is not None and found.owner == shared.id
+                if not right or found is None or found.value != wanted[path]:
+                    self._claim(path)
         except RegistryError:
             self._all_touched = True
             raise
@@ -182,7 +190,7 @@ class ZooKeeperAnnounceSession:
                 return
             self._held[path] = value  # also if the answer to what follows is lost
             if found is None:
-                shared.create(path, value)
+                shared.create_all({path: value})
             elif found.owner != shared.id:
                 log.info("replacing what an earlier session of ours left: %s", path)
                 shared.replace(path, value, found.version)
@@ -209,26 +217,32 @@ class ZooKeeperAnnounceSession:
     def _stand_by(self, path: str, found: Found) -> None:
         self._held.pop(path, None)
         if path not in self._waiting:
-            self._waiting[path] = None
+            self._waiting[path] = found.value
             log.info(
                 "standing by: %s is another provider's (%s)", path, found.value[:64].decode("latin")
             )
 
-    def _give_up(self, path: str) -> None:
-        """Delete a node if it is ours."""
-        shared, value = self._session(), self._held[path]
+    def _give_up(self, paths: list[str]) -> None:
+        """Delete nodes as far as they are ours."""
+        shared, left = self._session(), paths
         for _ in range(WRITE_TRIES_MAX):
-            found = shared.read(path)
+            nodes = list(shared.read_all(left, watch=False))
             self._note_session(shared.id)
-            if found is None or found.owner not in self._own:
-                break
-            if not self._layout.is_ours(found.value, value):
-                break
-            if shared.delete(path, found.version):
-                break
-        else:
-            raise RegistryError(f"{path} is changed by somebody else all the time")
-        self._held.pop(path, None)
+            ours = {
+                path: found.version
+                for path, found in nodes
+                if found is not None
+                and found.owner in self._own
+                and self._layout.is_ours(found.value, self._held[path])
+            }
+            for path in left:
+                if path not in ours:
+                    self._held.pop(path, None)
+            if not ours:
+                return
+            shared.delete_all(ours)
+            left = list(ours)
+        raise RegistryError(f"{left[0]} is changed by somebody else all the time")
 
 
 class ZooKeeperWatchSession:

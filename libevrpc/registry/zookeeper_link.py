@@ -17,7 +17,7 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kazoo import exceptions as refusals
@@ -31,7 +31,7 @@ from libevrpc.credentials import read_secrets
 from libevrpc.errors import ConfigError
 from libevrpc.registry.session import RegistryError
 from libevrpc.registry.zookeeper_layouts import ZooKeeperPlan
-from libevrpc.registry.zookeeper_log import QuietLog
+from libevrpc.registry.zookeeper_log import QuietLog, reason_of
 
 __all__ = [
     "Found",
@@ -54,9 +54,11 @@ and kazoo finds out within it that a connection is dead."""
 END_WAIT_S = 2.0
 """How long the last user waits for the session's end; it goes on by itself after that."""
 PIPELINED_MAX = 256
-"""Reads on their way at once."""
+"""Requests on their way at once."""
 READ_TRIES_MAX = 10
 """A node that appears and vanishes between our questions is asked for so often."""
+
+_NOT_AS_WANTED = (refusals.NoNodeError, refusals.NodeExistsError, refusals.BadVersionError)
 
 Listener = Callable[[str | None], object]
 """Told the path of a changed node; None: anything may have changed. On threads of kazoo's: must
@@ -302,13 +304,13 @@ class SharedSession:
     def _answer(self, what: str, client: Any, answer: Any) -> Any:
         try:
             return answer.get(timeout=max(ANSWER_MIN_S, self._plan.expiry_s) + self.grace_s)
-        except (refusals.NoNodeError, refusals.NodeExistsError, refusals.BadVersionError):
+        except _NOT_AS_WANTED:
             raise
         except KazooTimeoutError:
             self.renew(client)  # else it could still be carried out, at any time
             raise RegistryError(f"no answer from ZooKeeper {self._plan.hosts}: {what}") from None
         except refusals.KazooException as exc:
-            raise RegistryError(f"{what}: {_reason(exc)}") from None
+            raise RegistryError(f"{what}: {reason_of(exc)}") from None
 
     def sync(self, path: str) -> None:
         """Have our server catch up with its leader."""
@@ -337,47 +339,60 @@ class SharedSession:
                 return None
         raise RegistryError(f"read {path}: it appears and vanishes all the time")
 
-    def read_all(self, paths: Sequence[str]) -> Iterator[tuple[str, Found | None]]:
-        """Yield nodes, watched, and None for those that have vanished."""
+    def read_all(
+        self, paths: Sequence[str], *, watch: bool = True
+    ) -> Iterator[tuple[str, Found | None]]:
+        """Yield nodes, and None for those that there are not; their appearance is not watched."""
+        told = self._fired if watch else None
+        for path, answer in self._ask_all("read", paths, lambda c, p: c.get_async(p, watch=told)):
+            yield path, None if answer is None else _found(answer)
+
+    def _ask_all(
+        self, verb: str, paths: Sequence[str], begin: Callable[[Any, str], Any]
+    ) -> Iterator[tuple[str, Any]]:
+        """Ask about many nodes at once; None: the node is not as the request wants it."""
         for first in range(0, len(paths), PIPELINED_MAX):
             some = paths[first : first + PIPELINED_MAX]
             self.ready(self.grace_s)
             client = self._client
-            asked = [client.get_async(path, watch=self._fired) for path in some]
+            asked = [begin(client, path) for path in some]
             for path, answer in zip(some, asked, strict=True):
                 try:
-                    yield path, _found(self._answer(f"read {path}", client, answer))
-                except refusals.NoNodeError:
+                    yield path, self._answer(f"{verb} {path}", client, answer)
+                except _NOT_AS_WANTED:
                     yield path, None
 
     # -- changes ------------------------------------------------------------------------
 
-    def create(self, path: str, value: bytes) -> bool:
-        """Make an ephemeral node and what it needs above it; False: there is one already."""
+    def create_all(self, nodes: Mapping[str, bytes]) -> None:
+        """Make ephemeral nodes and what they need above them; those that are there stay."""
 
-        def begin(client: Any) -> Any:
-            return client.create_async(path, value, self._acl, ephemeral=True, makepath=True)
+        def begin(client: Any, path: str) -> Any:
+            return client.create_async(path, nodes[path], self._acl, ephemeral=True)
 
-        try:
-            self._ask(f"create {path}", begin)
-        except refusals.NodeExistsError:
-            return False
-        except refusals.NoNodeError:
-            raise RegistryError(f"create {path}: what is above it vanishes") from None
-        return True
+        # kazoo's makepath never ends where several requests want the same folder
+        for folder in {path.rpartition("/")[0]: None for path in nodes if path.count("/") > 1}:
+            self._ensure(folder)
+        for _ in self._ask_all("create", list(nodes), begin):
+            pass
+
+    def _ensure(self, folder: str) -> None:
+        self._ask(f"create {folder}", lambda c: c.ensure_path_async(folder, self._acl))
+
+    def delete_all(self, versions: Mapping[str, int]) -> None:
+        """Delete nodes; those that are not at their versions any more stay."""
+
+        def begin(client: Any, path: str) -> Any:
+            return client.delete_async(path, version=versions[path])
+
+        for _ in self._ask_all("delete", list(versions), begin):
+            pass
 
     def change(self, path: str, value: bytes, version: int) -> bool:
         """Give a node another value; False: it is not at that version any more."""
-        return self._took(f"set {path}", lambda c: c.set_async(path, value, version=version))
-
-    def delete(self, path: str, version: int) -> bool:
-        """Delete a node; False: it is not at that version any more."""
-        return self._took(f"delete {path}", lambda c: c.delete_async(path, version=version))
-
-    def _took(self, what: str, begin: Callable[[Any], Any]) -> bool:
         try:
-            self._ask(what, begin)
-        except (refusals.NoNodeError, refusals.BadVersionError):
+            self._ask(f"set {path}", lambda c: c.set_async(path, value, version=version))
+        except _NOT_AS_WANTED:
             return False
         return True
 
@@ -397,32 +412,13 @@ class SharedSession:
         refused = [each for each in results if isinstance(each, Exception)]
         for each in refused:
             if isinstance(each, refusals.NoAuthError):
-                raise RegistryError(f"replace {path}: {_reason(each)}")
+                raise RegistryError(f"replace {path}: {reason_of(each)}")
         return not refused
 
 
 def _found(answer: Any) -> Found:
     value, stat = answer
     return Found(value or b"", stat.ephemeralOwner, stat.version, stat.czxid)
-
-
-def _reason(exc: Exception) -> str:
-    """Return what a refusal means, for a person."""
-    match exc:
-        case refusals.NoAuthError():
-            return "no permission by the node's ACL; see auth_file="
-        case refusals.AuthFailedError():
-            return "ZooKeeper refused our credentials"
-        case refusals.NotReadOnlyCallError():
-            return "this server is read-only: its ensemble has lost its quorum"
-        case refusals.ConnectionClosedError() | refusals.ConnectionLoss():
-            return "the connection to ZooKeeper broke"
-        case refusals.SessionExpiredError():
-            return "the session of ZooKeeper has expired"
-        case refusals.NoChildrenForEphemeralsError():
-            return "the node above is ephemeral and cannot have children"
-        case _:
-            return f"ZooKeeper says {type(exc).__name__.removesuffix('Error')}"
 
 
 def credentials_of(plan: ZooKeeperPlan) -> tuple[tuple[str, str], ...]:

@@ -101,20 +101,21 @@ def test_a_node_that_is_there_and_is_not_is_named(
 def test_what_is_not_as_it_was_is_left_as_it_is(zookeeper: ZooKeeperCluster) -> None:
     path = f"/{new_name('versions')}"
     with plain_client(zookeeper.hosts()) as plain, sharing(target_of(zookeeper.hosts())) as shared:
-        assert shared.create(path, b"1")
-        assert not shared.create(path, b"2")
+        shared.create_all({path: b"1"})
+        shared.create_all({path: b"2"})
         assert not shared.change(path, b"2", 9)
-        assert not shared.delete(path, 9)
+        shared.delete_all({path: 9})
         assert not shared.replace(path, b"2", 9)
         assert plain.get(path)[0] == b"1"
         assert shared.change(path, b"2", 0)
         assert shared.replace(path, b"3", 1)
         assert plain.get(path)[0] == b"3"
-        assert shared.delete(path, 0)
-        assert not shared.delete(path, 0)
-        assert shared.create(path, b"1")
+        shared.delete_all({path: 0})
+        shared.delete_all({path: 0})
+        assert not plain.exists(path)
+        shared.create_all({path: b"1"})
         with pytest.raises(RegistryError, match="create .*: the node above is ephemeral"):
-            shared.create(f"{path}/below", b"1")
+            shared.create_all({f"{path}/below": b"1"})
 
 
 def test_what_may_not_be_replaced_is_named(zookeeper: ZooKeeperCluster) -> None:
@@ -129,7 +130,7 @@ def test_what_may_not_be_replaced_is_named(zookeeper: ZooKeeperCluster) -> None:
         with pytest.raises(RegistryError, match=f"replace {path}/node: no permission"):
             shared.replace(f"{path}/node", b"2", 0)
         with pytest.raises(RegistryError, match=f"delete {path}/node: no permission"):
-            shared.delete(f"{path}/node", 0)
+            shared.delete_all({f"{path}/node": 0})
 
 
 def ask_twice(shared: SharedSession) -> None:

@@ -178,3 +178,18 @@ def test_two_hundred_servers_are_read_once_each(
         wait_until(lambda: len(session.fetch()) == 199)
         wait_until(lambda: "127.0.0.1:1007" in addresses(session))
         assert set(asked) <= {f"{root}/a.B/7", f"{root}/a.B/8"}
+
+
+def test_many_methods_are_written_and_taken_back_together(zookeeper: ZooKeeperCluster) -> None:
+    name = new_name("Wide")
+    methods = [f"m{number}" for number in range(300)]
+    target = target_of(zookeeper.hosts(), layout="mprpc")
+    with (
+        plain_client(zookeeper.hosts()) as plain,
+        announcing(target, user_service(name, "127.0.0.1:8000", *methods)) as server,
+    ):
+        assert sorted(plain.get_children(f"/{name}")) == sorted(methods)
+        server.put(user_service(name, "127.0.0.1:8000", "m7"))
+        assert plain.get_children(f"/{name}") == ["m7"]
+        server.remove()
+        assert plain.get_children(f"/{name}") == []
