@@ -14,7 +14,8 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,8 @@ TOGETHER = {
 
 FOLDER = "LIBEVRPC_TEST_LOCKS"
 """Where in the environment the folder of the locks stands."""
+TRACED = "COVERAGE_PROCESS_CONFIG"
+"""By this in its environment a program knows that coverage wants to trace it."""
 LOCKS = pytest.StashKey[tuple[IO[bytes], IO[bytes]]]()
 
 
@@ -66,21 +69,40 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the test's own time-out
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Hold the room while a test runs: alone, or with others who do not need it alone.
+    """Hold the room while a test runs, and let a slow one's programs run untraced."""
+    with room_of(item), programs_untraced(item.get_closest_marker("slow") is not None):
+        return (yield)
+
+
+@contextmanager
+def room_of(item: pytest.Item) -> Iterator[None]:
+    """Hold the room: alone, or with others who do not need it alone.
 
     Whoever waits for the room holds the door, so that nobody overtakes.
     """
-    locks = item.config.stash.get(LOCKS, None)
-    if locks is None:
-        return (yield)
-    door, room = locks
+    door, room = item.config.stash.get(LOCKS, (None, None))
+    if door is None or room is None:  # nobody else is there
+        yield
+        return
     fcntl.flock(door, fcntl.LOCK_EX)
     fcntl.flock(room, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
     fcntl.flock(door, fcntl.LOCK_UN)
     try:
-        return (yield)
+        yield
     finally:
         fcntl.flock(room, fcntl.LOCK_UN)
+
+
+@contextmanager
+def programs_untraced(untraced: bool) -> Iterator[None]:
+    """Let the programs that are started run at their own speed, where traced ones take twice as
+    long; what is covered is known from other tests."""
+    kept = os.environ.pop(TRACED, None) if untraced else None
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.environ[TRACED] = kept
 
 
 @pytest.hookimpl(wrapper=True)
