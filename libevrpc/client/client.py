@@ -329,12 +329,19 @@ class RpcClient:
             if lease is None:
                 lease = self._lease = Lease(self._target.text)
             route = self._make_router(lease.loop), self._make_shape(lease)
-            resolver = open_resolver(self._target, self._target.service or service, self.settings)
+            resolver = open_resolver(self._target, self._looked_for(service), self.settings)
             lease.hold(route[0], resolver)
             route[0].explain = resolver.trouble
             resolver.start(route[0].update)
             self._routes[service] = route
             return route
+
+    def _looked_for(self, lookup: str) -> str:
+        """Return what the registry is asked for: the service that the target names, if it does."""
+        named, method = self._target.service, lookup.partition("/")[2]
+        if not named:
+            return lookup
+        return f"{named}/{method}" if method else named
 
     def _make_router(self, loop: EventLoop) -> Router:
         settings = self.settings

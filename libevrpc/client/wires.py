@@ -62,12 +62,12 @@ class Wire(Protocol):
 def open_wire(settings: ClientSettings, target: Target) -> Wire:
     """Return the wire that the settings name. Its libraries are imported now."""
     name = settings.wire
-    if name == "prpc":
-        return _Prpc()
-    if not name.startswith("mprpc"):
-        return _Streams(settings)
     # ZooKeeper's tree has one node, and one server, for each method there
     per_method = target.scheme == "zk" and target.query.get("layout") == "mprpc"
+    if name == "prpc":
+        return _PrpcByMethod() if per_method else _Prpc()
+    if not name.startswith("mprpc"):
+        return _Streams(settings)
     return _Mprpc(name, per_method)
 
 
@@ -78,6 +78,23 @@ class _Prpc:
     body = staticmethod(encode_arguments)
     protobuf_spec = staticmethod(protobuf_method)
     object_spec = staticmethod(object_method)
+
+
+class _PrpcByMethod:
+    """The native wire where each method has a provider of its own."""
+
+    connections = staticmethod(Connection.of)
+    body = staticmethod(encode_arguments)
+
+    def protobuf_spec(self, descriptor: MethodDescriptor) -> MethodSpec:
+        return _looked_up_alone(protobuf_method(descriptor))
+
+    def object_spec(self, name: str, content_type: int, result: Any) -> MethodSpec:
+        return _looked_up_alone(object_method(name, content_type, result))
+
+
+def _looked_up_alone(spec: MethodSpec) -> MethodSpec:
+    return replace(spec, lookup=f"{spec.service}/{spec.method}")
 
 
 class _Mprpc:

@@ -57,3 +57,37 @@ def test_the_provider_who_stands_by_takes_over(
             wait_until(lambda: answered(stub))
             assert plain.get(path)[0] == new.address.encode()
             assert [each.address for each in client.endpoints()] == [new.address]
+
+
+@pytest.mark.parametrize("named", ["", "Foo"], ids=["any service", "a service in the target"])
+def test_each_method_is_called_at_its_own_provider(
+    zookeeper: ZooKeeperCluster, tmp_path: Path, named: str
+) -> None:
+    """Two servers of one service: each has one of its methods, and the node of that one."""
+
+    class One:
+        def who(self) -> str:
+            return "one"
+
+    class Two:
+        def where(self) -> str:
+            return "two"
+
+    root = f"/{new_name('methods')}"
+    target = target_of(zookeeper.hosts(), layout="mprpc", root=root).text
+    with ExitStack() as stack:
+        for each in (One(), Two()):
+            server = RpcServer(
+                "127.0.0.1:0", threads=1, workers=2, registry=target, state_dir=str(tmp_path)
+            )
+            server.add_object(each, "Foo")
+            server.start()
+            stack.callback(server.stop)
+        client = stack.enter_context(
+            RpcClient(
+                target.replace("?", f"/{named}?") if named else target, state_dir=str(tmp_path)
+            )
+        )
+        for _ in range(10):
+            assert client.call("Foo.who") == "one"
+            assert client.call("Foo.where") == "two"
