@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from libevrpc.core.mprpc import encode_request as encode_mprpc
@@ -18,6 +19,15 @@ BODY = b"\x0a\x05hello"
 """An EchoRequest."""
 _JSON = b'{"request": "hello"}'
 _ADD = {"numbers": 2}
+_NESTED = SimpleNamespace(
+    Num1=-1,
+    Names=["a", ""],
+    Shares={"x": 0.5},
+    Raw=b"\0\xff",
+    Inner=SimpleNamespace(Flag=True, Deep=[[1], [2]]),
+    Mixed=[1, "a", None, [2]],
+)
+"""What gob has types for."""
 
 
 def _prpc() -> list[bytes]:
@@ -78,7 +88,15 @@ def _tiny(dialect: Dialect, codec: str) -> bytes:
     if not stream.ready:
         stream.feed(option.encode())  # as if the server had answered
     for seq, (method, argument) in enumerate(
-        (("Foo.add", 3), ("Foo.Sum", _ADD), ("Foo.none", "text"), ("Nobody.Echo", [1, 2])), 1
+        (
+            ("Foo.add", 3),
+            ("Foo.Sum", _ADD),
+            ("Foo.none", "text"),
+            ("Nobody.Echo", [1, 2]),
+            ("Foo.Sum", _NESTED),
+            ("Foo.same", _NESTED),
+        ),
+        1,
     ):
         said += stream.request(method, seq, stream.encode_body(argument))
     return said
