@@ -94,9 +94,15 @@ class NotReady:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No answer: refused, broken, timed out or unreadable."""
+    """No answer: refused, broken, timed out or unreadable.
+
+    Attributes:
+        text: one line for a person.
+        barred: the center wants a token, and not what it was shown.
+    """
 
     text: str
+    barred: bool = False
 
 
 Answer = MapAnswer | NotReady | Failed

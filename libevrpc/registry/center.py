@@ -48,7 +48,7 @@ from libevrpc.credentials import read_tokens
 from libevrpc.errors import ProtocolError, RpcError
 from libevrpc.gen import center_pb2
 from libevrpc.registry.base import Announcement, LoadSample
-from libevrpc.registry.center_link import CenterLink
+from libevrpc.registry.center_link import Barred, CenterLink
 from libevrpc.registry.state import StateFile, state_folder
 from libevrpc.registry.trouble import trouble_of
 from libevrpc.settings import ClientSettings, ServerSettings
@@ -443,7 +443,7 @@ class CenterResolver(_Driver):
 
 def _answer_of(response: center_pb2.PullResponse | None, why: str) -> MapAnswer | NotReady | Failed:
     if response is None:
-        return Failed(why)
+        return Failed(why, isinstance(why, Barred))
     centers = tuple(response.centers)
     if response.not_ready:
         return NotReady(centers) if response.stale else NotReady(centers, "it has no map yet")

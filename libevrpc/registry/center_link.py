@@ -18,10 +18,10 @@ from libevrpc.core.endpoints import parse_endpoint
 from libevrpc.core.hello import HELLO_FIELD, HELLO_VERSION, Hello
 from libevrpc.core.prpc import WireLimits
 from libevrpc.core.prpc_encode import RequestEncoder
-from libevrpc.errors import ConfigError, StatusCode, status_of
+from libevrpc.errors import ConfigError, Errno, StatusCode, status_of
 from libevrpc.gen import center_pb2
 
-__all__ = ["CenterLink", "hint_of"]
+__all__ = ["Barred", "CenterLink", "hint_of"]
 
 SERVICE = center_pb2.DESCRIPTOR.services_by_name["Center"].full_name
 CALLS_MAX = 64
@@ -42,7 +42,15 @@ def hint_of(errno: int, text: str) -> str:
     return ""
 
 
+class Barred(str):
+    """Why a center gave no answer, where that is our token."""
+
+    __slots__ = ()
+
+
 def _explained(errno: int, text: str) -> str:
+    if errno == Errno.UNAUTHENTICATED:
+        return Barred(text)
     hint = hint_of(errno, text)
     return f"{text}; {hint}" if hint else text
 

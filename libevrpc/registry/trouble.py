@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libevrpc.core.clustermap import ServerState
-from libevrpc.core.mapcache import Failed, MapCache
+from libevrpc.core.mapcache import Failed, MapCache, NotReady
 from libevrpc.errors import Errno, RpcError, StatusCode
 
 __all__ = ["trouble_of"]
@@ -49,10 +49,18 @@ def _no_center(service: str, cache: MapCache, silent: bool) -> RpcError:
     if len(addresses) > _CENTERS_TOLD_MAX:
         words.append(f"and {len(addresses) - _CENTERS_TOLD_MAX} more")
     told = "; ".join(words)
+    if silent and any(isinstance(each, Failed) and each.barred for each in _said(cache)):
+        text = f"no center may tell us of service {service} ({told})"
+        return RpcError(StatusCode.UNAUTHENTICATED, text)
     if silent:
         text = f"no center answers for service {service} ({told})"
         return RpcError(StatusCode.UNAVAILABLE, text, errno=Errno.FAILED_SOCKET)
     return _unavailable(f"no center can tell who offers service {service} ({told})")
+
+
+def _said(cache: MapCache) -> list[NotReady | Failed]:
+    trouble = cache.trouble
+    return [trouble[each] for each in cache.centers.addresses if each in trouble]
 
 
 def _not_there(service: str, others: tuple[str, ...]) -> RpcError:

@@ -93,3 +93,25 @@ def test_a_refusal_is_told_with_what_the_centers_know(
         f"{gone}: cannot connect: Connection refused;"
         f" no center can tell who offers service x.Y ({address}: it has no map yet)"
     )
+
+
+@ways
+@pytest.mark.parametrize("shown", ["", "another-token-that-is-wrong-0123456789"])
+def test_a_center_that_wants_a_token_is_told_as_that(way: Any, shown: str, tmp_path: Path) -> None:
+    wanted, own = tmp_path / "wanted", tmp_path / "own"
+    for path, token in ((wanted, "the-token-of-this-cluster-0123456789"), (own, shown)):
+        path.write_text(token + "\n")
+        path.chmod(0o600)
+    fake = FakeCenter(queue.SimpleQueue())
+    with RpcServer("127.0.0.1:0", threads=1, token_file=str(wanted)) as server:
+        server.add_service(fake)
+        given = {"token_file": str(own)} if shown else {}
+        with (
+            RpcClient(f"center://{server.address}", state_dir=str(tmp_path), **given) as client,
+            pytest.raises(RpcError) as failed,
+        ):
+            way(client)
+    error = failed.value
+    assert (error.code, error.errno) == (StatusCode.UNAUTHENTICATED, 1004)
+    assert error.text.startswith("no center may tell us of service x.Y")
+    assert "token" in error.text
