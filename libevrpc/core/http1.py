@@ -75,6 +75,7 @@ class HttpConnection:
         "_body",
         "_body_bytes",
         "_chunks",
+        "_fresh",
         "_head",
         "_limits",
         "_peer",
@@ -97,6 +98,7 @@ class HttpConnection:
         self._body_bytes = 0
         self._chunks = 0
         self._whole = False
+        self._fresh = True
 
     @property
     def whole(self) -> bool:
@@ -111,9 +113,10 @@ class HttpConnection:
     def receive(self, data: bytes) -> None:
         """Take what arrived (never empty, not after a whole request)."""
         assert not self._whole, "a request waits for its answer"
-        if self._peer.our_state is h11.IDLE and self._peer.trailing_data == (b"", False):
+        if self._fresh:
             data = data.lstrip(b"\r\n")  # empty lines before a request mean nothing
         if data:
+            self._fresh = False
             self._peer.receive_data(data)
 
     def next(self) -> HttpHead | HttpRequest | HttpFault | None:

@@ -186,7 +186,8 @@ class HttpRegistry:
         self, dialect: Dialect, request: HttpRequest, controller: ServerController
     ) -> HttpReply | None:
         headers = request.head.headers
-        wait_s = min(span_of(headers.get(WAIT_HEADER.lower())), WAIT_MAX_S)
+        wait_s = span_of(headers.get(WAIT_HEADER.lower()))
+        wait_s = min(wait_s, WAIT_MAX_S, controller.time_remaining_s() / 2)
         with self._lock:
             self._purge()
             known = headers.get(VERSION_HEADER.lower()) == self._version()
