@@ -61,6 +61,7 @@ class ShortConnections:
         self._state_lock = threading.Lock()
         self._oneway_left = threading.Condition(self._state_lock)
         self._connector: Connector | None = None
+        self._deaf = False
 
     # -- any thread ---------------------------------------------------------------------
 
@@ -70,6 +71,7 @@ class ShortConnections:
 
     def dial(self, endpoint: Endpoint, times: DialTimes) -> None:
         """Take note of where calls connect to. Once, before any call."""
+        self._deaf = bool(endpoint.path) and not self.counted  # there are no resets on such paths
         self._connector = Connector(endpoint, times, self.loop)
 
     def connect_failed(self, failure: CallFailure) -> None:
@@ -195,6 +197,11 @@ class ShortConnections:
             call.failure = CallFailure(Errno.LIMIT, text, sent=False)
             call.done = True
             return None
+        if self._deaf:
+            text = f"{self.peer}: an error there would read as an empty reply; use wire=prpc"
+            call.failure = CallFailure(Errno.FAILED_SOCKET, text, sent=False)
+            call.done = True
+            return None
         # registered first and looked then, as in `Connection._launch`: one of two sees the other
         self._exchanges[exchange] = None
         self._pending[call.correlation_id] = exchange
@@ -249,6 +256,7 @@ class ShortConnections:
         if self._connector is not None:
             self._connector.close()
         for exchange in list(self._exchanges):
+            exchange.connecting = False  # the connector tells nobody
             exchange.end()
 
 
@@ -261,11 +269,21 @@ class CountedConnections(ShortConnections):
 class _Exchange:
     """One call and its connection. Loop thread only, but for what it is made of."""
 
-    __slots__ = ("_chunks", "_frame", "_line", "_received", "_timer", "call", "transport")
+    __slots__ = (
+        "_chunks",
+        "_frame",
+        "_line",
+        "_received",
+        "_timer",
+        "call",
+        "connecting",
+        "transport",
+    )
 
     def __init__(self, line: ShortConnections, call: ClientCall, frame: bytes) -> None:
         self.call = call
         self.transport: Transport | None = None
+        self.connecting = False  # it counts until that has ended, wanted or not
         self._line = line
         self._frame = frame
         self._chunks: list[bytes] = []
@@ -279,6 +297,7 @@ class _Exchange:
             line.left(self)
             return
         self._timer = line.loop.call_at(self.call.deadline_s, self._too_late)
+        self.connecting = True
         line.connect(self._connected)
 
     def end(self) -> None:
@@ -287,7 +306,7 @@ class _Exchange:
             self._line.loop.cancel(self._timer)
         if self.transport is not None:
             self.transport.close("no longer needed")
-        else:
+        elif not self.connecting:
             self._line.left(self)
 
     def on_bytes(self, data: bytes) -> None:
@@ -359,6 +378,7 @@ class _Exchange:
 
     def _connected(self, outcome: Outcome) -> None:
         line = self._line
+        self.connecting = False
         if isinstance(outcome, CallFailure):
             self._fail(outcome)
             return

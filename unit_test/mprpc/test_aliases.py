@@ -277,6 +277,11 @@ def test_a_controller_names_the_step_that_failed(tmp_path: Path, channel: Make) 
     assert lost.ErrorText().startswith("/UserServiceRpc/Login address is invalid! ")
 
 
+def test_paths_where_no_error_can_be_told_are_not_called(channel: Make) -> None:
+    refused = asked("unix:///nowhere/at/all", channel, timeout_s=0.5)
+    assert "unix:///nowhere/at/all: an error there would read as an empty" in refused.ErrorText()
+
+
 def test_without_a_controller_failures_are_raised(channel: Make) -> None:
     stub = MprpcStub(USER, channel(f"127.0.0.1:{free_port()}", retries_max=0))
     with pytest.raises(RpcError, match="cannot connect") as caught:
