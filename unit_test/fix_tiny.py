@@ -119,10 +119,10 @@ class Caller:
         while not self.stream.ready:
             self.stream.feed(self.read())
 
-    def connect(self) -> None:
+    def connect(self, headers: str = "") -> None:
         """Begin with CONNECT, before `open`."""
         told = DIALECTS[self.dialect]
-        self.sock.sendall(f"CONNECT {told.connect_path} HTTP/1.0\n\n".encode())
+        self.sock.sendall(f"CONNECT {told.connect_path} HTTP/1.0\n{headers}\n".encode())
         wanted = f"HTTP/1.0 {told.connected}\n\n".encode()
         got = b""
         while len(got) < len(wanted):

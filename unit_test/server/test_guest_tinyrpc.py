@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from libevrpc import RpcServer
+from libevrpc import RpcServer, ServerController, inline
 from libevrpc.core.tinyrpc import Dialect, Option
 from libevrpc.core.tinyrpc_codecs import CODECS, GOB, JSON
+from libevrpc.credentials import write_secret
 from unit_test.fix_rpc import WAIT_S, Serving, wait_until
 from unit_test.fix_tiny import Args, Caller, Everything, Foo, Point
 
@@ -260,3 +264,80 @@ def test_callers_that_leave_are_forgotten(port: tuple[RpcServer, Foo], caller: O
     wait_until(lambda: server.statistics().connections == before + 1)
     foo.close()
     wait_until(lambda: server.statistics().connections == before, WAIT_S)
+
+
+def test_a_port_may_speak_gee_rpc_beside_all_others() -> None:
+    server = RpcServer("127.0.0.1:0", wires=("all", "geerpc"))
+    server.add_object(Foo(), name="Foo")
+    server.start()
+    for dialect, connect in (("geerpc", False), ("geerpc", True), ("tinyrpc", True)):
+        with Caller(str(server.address), dialect=dialect) as foo:  # type: ignore[arg-type]
+            if connect:
+                foo.connect()
+            foo.open()
+            assert foo.call("Foo.Sum", Args(1, 3), int) == 4
+    server.stop(0.0)
+
+
+def test_a_token_comes_in_by_connect_alone(tmp_path: Path) -> None:
+    write_secret(tmp_path / "token", "a test's", "opensesameplease")
+    server = RpcServer("127.0.0.1:0", token_file=str(tmp_path / "token"))
+    server.add_object(Foo(), name="Foo")
+    server.start()
+    with Caller(str(server.address)) as foo:
+        foo.open()
+        assert foo.call("Foo.Sum", Args(1, 3)).startswith("no token was shown")
+    with Caller(str(server.address)) as foo:
+        foo.connect("Authorization: Bearer opensesameplease\n")
+        foo.open()
+        assert foo.call("Foo.Sum", Args(1, 3), int) == 4
+    server.stop(0.0)
+
+
+def test_http_calls_the_same_methods(port: tuple[RpcServer, Foo]) -> None:
+    host, _, number = str(port[0].address).rpartition(":")
+    connection = http.client.HTTPConnection(host, int(number), timeout=WAIT_S)
+    for body in ('{"Num1": 1, "Num2": 3}', '[{"Num1": 1, "Num2": 3}]'):
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/Foo/Sum", body, headers)
+        assert connection.getresponse().read() == b"4"
+    connection.close()
+
+
+class Odd:
+    """Methods whose signatures say little."""
+
+    def Named(self, **fields: int) -> int:  # noqa: N802 - a Go name
+        return fields["Num1"] - fields["Num2"]
+
+    def Several(self, *args: Any) -> str:  # noqa: N802 - the same
+        return repr(args)
+
+    def Unknown(self, args: Nowhere) -> Any:  # type: ignore[name-defined]  # noqa: N802, F821
+        return args
+
+    def Unsent(self, args: set[int]) -> set[int]:  # noqa: N802 - the same
+        return set(args)
+
+    @inline
+    def Here(self, args: Args) -> Args:  # noqa: N802 - the same
+        return Args(args.Num2, args.Num1)
+
+    def Attached(self, controller: ServerController) -> int:  # noqa: N802 - the same
+        controller.response_attachment = b"beside"
+        return 1
+
+
+def test_signatures_that_say_little_are_served_as_far_as_they_go() -> None:
+    server = RpcServer("127.0.0.1:0")
+    server.add_object(Odd(), name="Odd")
+    server.start()
+    with Caller(str(server.address)) as odd:
+        odd.open()
+        assert odd.call("Odd.Named", Args(5, 3)) == 2
+        assert odd.call("Odd.Several", [1, 2]) == "([1, 2],)"
+        assert odd.call("Odd.Unknown", Args(5, 3)) == {"Num1": 5, "Num2": 3}
+        assert "gob has no type for a set" in odd.call("Odd.Unsent", [1])
+        assert odd.call("Odd.Here", Args(5, 3), Args) == Args(3, 5)
+        assert "has an attachment" in odd.call("Odd.Attached", 1)
+    server.stop(0.0)
