@@ -40,6 +40,10 @@ log = logging.getLogger(__name__)
 
 OPERATIONS_MAX = 100
 """Keys written in one transaction; etcd itself takes 128 unless it is told otherwise."""
+BEAT_MAX_S = 10.0
+"""However long the lease: it is kept alive this often, so that its loss is noticed."""
+LOOK_MAX_S = 30.0
+"""However long the lease: what hangs on it is looked at this often."""
 TRANSACTION_BYTES_MAX = 512 << 10
 """Values of one transaction; etcd takes 1.5 MiB, and base64 makes four bytes of three."""
 
@@ -76,7 +80,7 @@ class EtcdAnnounceSession:
         if not self._lease or ttl_s <= 0:
             raise RegistryError(f"etcd {self._gateway.member}: granted no lease")
         self._alive(asked_s, ttl_s)
-        self._look_at_s = asked_s + self._ttl_s
+        self._look_later(asked_s)
 
     def put(self, announcement: Announcement) -> None:
         """See `AnnounceSession.put`."""
@@ -97,7 +101,7 @@ class EtcdAnnounceSession:
         self._tidy(before, wanted)
 
     def beat(self, wait_s: float) -> None:
-        """See `AnnounceSession.beat`: the lease is kept alive three times in its life."""
+        """See `AnnounceSession.beat`: the lease is kept alive three times in its life or more."""
         self._require_lease()
         if self._nap.wait(min(wait_s, self._beat_at_s - monotonic_s())):
             return
@@ -117,7 +121,7 @@ class EtcdAnnounceSession:
             raise SessionLost("the lease has ended, or somebody revoked it")
         self._alive(asked_s, ttl_s)
         if asked_s >= self._look_at_s:
-            self._look_at_s = asked_s + self._ttl_s
+            self._look_later(asked_s)
             try:
                 self._heal()
             except RefusedError as exc:
@@ -153,7 +157,10 @@ class EtcdAnnounceSession:
         """Note that the lease lives for `ttl_s` more."""
         self._ttl_s = float(ttl_s)
         self._ends_s = asked_s + self._ttl_s
-        self._beat_at_s = asked_s + self._ttl_s / 3.0
+        self._beat_at_s = asked_s + min(self._ttl_s / 3.0, BEAT_MAX_S)
+
+    def _look_later(self, now_s: float) -> None:
+        self._look_at_s = now_s + min(self._ttl_s, LOOK_MAX_S)
 
     def _lost_if_not_found(self, exc: RefusedError) -> RegistryError:
         return SessionLost(f"{exc}") if exc.code == NOT_FOUND else exc
@@ -211,7 +218,7 @@ class EtcdAnnounceSession:
         if not isinstance(hanging, list):
             raise RegistryError(f"etcd {self._gateway.member}: answers no list of keys")
         for key, value in self._said.items():
-            if spelled(key) not in hanging:
+            if value and spelled(key) not in hanging:  # b"": it is being written
                 condition = {
                     "key": spelled(key),
                     "result": "EQUAL",
