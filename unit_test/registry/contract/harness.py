@@ -124,7 +124,7 @@ class Harness(ABC):
 
     def patient_registrar(self, folder: Path) -> Registrar:
         """Return one of many that share a busy processor: none may expire for want of its turn."""
-        patient = re.sub(r"expiry=[0-9.]+", f"expiry={PATIENT_S:g}", self.target())
+        patient = re.sub(r"(expiry|every)=[0-9.]+", rf"\1={PATIENT_S:g}", self.target())
         return open_registrar(parse_target(patient), self.server_settings(folder))
 
     def resolver(self, service: str, folder: Path) -> Resolver:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from unit_test.registry.contract.harness import Harness
+from unit_test.registry.contract.harness import PATIENT_S, Harness
 from unit_test.registry.contract.suite import AnnounceContract
 
 pytestmark = pytest.mark.live
@@ -27,7 +27,7 @@ class HttpHarness(Harness):
         self.up()
 
     def target(self, service: str = "") -> str:
-        return f"http://{self._address}/_tinyrpc_/registry?every=0.5"
+        return f"http://{self._address}/_tinyrpc_/registry?every=0.5&expiry={self.expiry_s:g}"
 
     def down(self) -> None:
         program, self._program = self._program, None
@@ -40,7 +40,7 @@ class HttpHarness(Harness):
             return
         words = ["registry", "--listen", self._address, "--state", str(self._state)]
         self._program = subprocess.Popen(
-            [sys.executable, "-m", "libevrpc.cli", *words, "--expiry", f"{self.expiry_s:g}"],
+            [sys.executable, "-m", "libevrpc.cli", *words, "--expiry", f"{PATIENT_S:g}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
