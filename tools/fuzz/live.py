@@ -14,8 +14,8 @@ from random import Random
 from typing import Any
 
 import psutil
-from fuzz.target import ECHO, echo_pb2
 
+from fuzz.target import ECHO, echo_pb2
 from libevrpc import RpcClient
 
 __all__ = ["Live"]
