@@ -14,7 +14,7 @@ from libevrpc.channel.call import ClientCall, OnewayCall
 from libevrpc.channel.channel import Channel
 from libevrpc.channel.connection import ConnectionOptions
 from libevrpc.channel.dial import DialTimes
-from libevrpc.channel.shortlived import ShortConnections
+from libevrpc.channel.shortlived import CountedConnections, ShortConnections
 from libevrpc.core.endpoints import parse_endpoint
 from libevrpc.core.prpc import WireLimits
 from libevrpc.errors import Errno
@@ -35,9 +35,16 @@ class Line:
         self.loop = loop
         self.channels: list[Channel] = []
 
-    def to(self, address: str, *, calls_max: int = 4, times: DialTimes = TIMES) -> ShortConnections:
+    def to(
+        self,
+        address: str,
+        *,
+        calls_max: int = 4,
+        times: DialTimes = TIMES,
+        kind: type[ShortConnections] = ShortConnections,
+    ) -> ShortConnections:
         options = ConnectionOptions(WireLimits(8192), calls_max, 8 * 1024 * 1024)
-        channel = Channel(parse_endpoint(address), self.loop, options, times, wire=ShortConnections)
+        channel = Channel(parse_endpoint(address), self.loop, options, times, wire=kind)
         self.channels.append(channel)
         connection = channel.connection()
         assert isinstance(connection, ShortConnections)
@@ -264,6 +271,24 @@ def test_closing_gives_up_a_connection_that_is_being_made(line: Line) -> None:
     assert not call.failure.sent
 
 
+def test_a_connection_being_made_counts_though_its_call_is_over(line: Line) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            connection = line.to(f"127.0.0.1:{port}", calls_max=2)
+            for _ in range(2):
+                failure = run(connection, 0.01).failure
+                assert failure is not None
+                assert failure.errno == Errno.TIMED_OUT
+            failure = run(connection, 0.01).failure
+            assert failure is not None
+            assert failure.errno == Errno.LIMIT
+            line.close()
+            wait_until(lambda: not connection.in_flight)
+
+
 def test_an_address_that_does_not_accept_in_time_is_given_up(line: Line) -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -333,11 +358,18 @@ def test_unix_sockets_are_connected_to(line: Line, tmp_path: Path) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(0)
-    with Peers(answer(b"ok"), listener) as peers:
-        connection = line.to(peers.address, calls_max=30)
+    with Peers(answer(b"\0\0\0\2ok"), listener) as peers:
+        connection = line.to(peers.address, calls_max=30, kind=CountedConnections)
         calls = [started(connection) for _ in range(30)]  # more than its queue holds
         assert all(done.wait(WAIT_S) for _, done in calls)
         assert [payload(call) for call, _ in calls] == [b"ok"] * 30
+
+
+def test_a_path_without_resets_is_refused(line: Line) -> None:
+    failure = run(line.to("unix:///nowhere/e.sock")).failure
+    assert failure is not None
+    assert not failure.sent
+    assert "use wire=prpc" in failure.text
 
 
 def test_a_oneway_request_is_done_when_it_is_sent(line: Line) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import queue
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from libevrpc import Balancer, EndpointState, RpcClient, RpcError, RpcServer
+from libevrpc.core.prpc import Request
 from unit_test.client.test_remembered import center, client_at, dead, foo_map, remember
 from unit_test.fix_channel import Fake
 from unit_test.fix_net import free_port
@@ -87,6 +89,34 @@ def test_what_cannot_be_sent_is_told_the_caller() -> None:
         pytest.raises(RpcError, match="limit"),
     ):
         client.oneway("Foo.tell", b"x" * 9000)
+
+
+def test_a_deadline_that_has_passed_is_told_the_caller(serving: Serving) -> None:
+    with RpcClient(serving.address) as client, pytest.raises(RpcError, match="had passed"):
+        client.oneway("Foo.Sum", 1, timeout_s=0)
+
+
+def test_what_the_server_does_not_take_is_told_the_caller(fake: Callable[..., Fake]) -> None:
+    asked = threading.Event()
+    release = threading.Event()
+
+    def stuck(sock: socket.socket, event: Request) -> None:
+        asked.set()
+        release.wait(WAIT_S)
+
+    server = fake(stuck)
+    with RpcClient(server.address, unsent_bytes_max=1024, retries_max=0) as client:
+        client.oneway("Foo.tell", 1)
+        assert asked.wait(WAIT_S)
+
+        def flood() -> None:
+            for _ in range(200):
+                client.oneway("Foo.tell", b"x" * 1_000_000)
+
+        with pytest.raises(RpcError, match="too much is waiting to be sent") as caught:
+            flood()
+        assert caught.value.errno == 1011
+        release.set()
 
 
 def test_calls_wait_for_a_dial_and_leave_in_order(fake: Callable[..., Fake]) -> None:
