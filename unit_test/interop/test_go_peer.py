@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libevrpc import RpcClient, RpcError, RpcServer, StatusCode
+from libevrpc import HttpRegistry, RpcClient, RpcError, RpcServer, StatusCode
 from libevrpc.core.gob import GobReader, GobWriter
+from libevrpc.core.httpregistry import DIALECTS as REGISTRIES
 from libevrpc.core.tinyrpc import Dialect
 from unit_test.fix_rpc import WAIT_S
 from unit_test.fix_services import require
@@ -199,3 +200,32 @@ def test_values_come_back_from_go_as_they_went(peer: Path) -> None:
 
         holds()
         pipe_in.close()
+
+
+@DIALECTS
+def test_go_servers_and_clients_use_our_registry(peer: Path, dialect: Dialect) -> None:
+    server = RpcServer("127.0.0.1:0")
+    with HttpRegistry(server) as registry, server:
+        url = f"http://{server.address}{REGISTRIES[dialect].path}"
+        told = subprocess.run(
+            [peer, "announce", dialect, url, "tcp@10.0.0.7:2", "http@10.0.0.7:1"],
+            capture_output=True, text=True, timeout=WAIT_S, check=False,
+        )  # fmt: skip
+        assert (told.stderr, told.stdout) == ("", "http@10.0.0.7:1,tcp@10.0.0.7:2\n")
+        assert registry.addresses == ["http@10.0.0.7:1", "tcp@10.0.0.7:2"]
+
+
+@DIALECTS
+def test_our_servers_and_clients_use_a_go_registry(
+    peer: Path, dialect: Dialect, tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [peer, "registry", dialect], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[-1]
+        target = f"http://{address}{REGISTRIES[dialect].path}?dialect={dialect}&every=0.1"
+        server = RpcServer("127.0.0.1:0", registry=target, state_dir=str(tmp_path))
+        server.add_object(Foo(), name="Foo")
+        with server, RpcClient(target, state_dir=str(tmp_path)) as client:
+            assert client.call("Foo.Sum", Args(1, 3), timeout_s=WAIT_S) == 4

@@ -2,6 +2,8 @@
 //
 //	peer call tinyrpc|geerpc tcp|connect ADDRESS   calls, checks every answer
 //	peer serve tinyrpc|geerpc                      prints both its addresses
+//	peer registry tinyrpc|geerpc                   prints its address
+//	peer announce tinyrpc|geerpc URL ADDRESS...    beats once for each, prints the list
 //	peer gob                                       hex lines of Everything in, what Go saw out
 package main
 
@@ -25,20 +27,27 @@ func main() {
 	case len(os.Args) == 5 && os.Args[1] == "call":
 		err = callAll(os.Args[4], dialects[os.Args[2]], os.Args[3] == "connect")
 	case len(os.Args) == 3 && os.Args[1] == "serve":
-		go func() {
-			io.Copy(io.Discard, os.Stdin)
-			os.Exit(0)
-		}()
+		go endWithInput()
 		err = serve(dialects[os.Args[2]])
+	case len(os.Args) == 3 && os.Args[1] == "registry":
+		go endWithInput()
+		err = serveRegistry(os.Args[2])
+	case len(os.Args) >= 4 && os.Args[1] == "announce":
+		err = announce(os.Args[2], os.Args[3], os.Args[4:])
 	case len(os.Args) == 2 && os.Args[1] == "gob":
 		err = mirrorGob()
 	default:
-		err = errors.New("usage: peer call|serve|gob ...")
+		err = errors.New("usage: peer call|serve|registry|announce|gob ...")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func endWithInput() {
+	io.Copy(io.Discard, os.Stdin)
+	os.Exit(0)
 }
 
 func callAll(address string, spoken dialect, connect bool) error {
