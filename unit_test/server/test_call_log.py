@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,31 @@ def test_plain_objects_futures_and_one_way_calls_are_told_too(serve: Serve, line
     assert kinds == ["request", "reply", "request", "reply", "request", "sent", "request", "reply"]
     kinds = [each.split()[1] for each in lines("server", 8)]
     assert sorted(kinds) == ["reply"] * 4 + ["request"] * 4
+
+
+class Quick:
+    """Served on the loop thread."""
+
+    def add(self, one: int, two: int) -> int:
+        return one + two
+
+    def slow(self) -> None:
+        threading.Event().wait(0.02)
+
+
+def test_inline_handlers_that_take_the_request_alone_are_told_too(
+    serve: Serve, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving = serve(log_calls=True)
+    serving.server.add_object(Quick(), inline=True)
+    client = serving.client()
+    assert client.call("Quick.add", 1, 2) == 3
+    client.call("Quick.slow")
+    with pytest.raises(RpcError):
+        client.call("Quick.add", 1, "x")
+    kinds = [" ".join(each.split()[:2]) for each in lines("server", 6)]
+    assert kinds == ["INFO request", "INFO reply"] * 2 + ["INFO request", "WARNING reply"]
+    assert any("inline handler held its loop method=Quick.slow" in each for each in caplog.messages)
 
 
 def test_failures_are_warnings_with_their_reason(serve: Serve, lines: Lines) -> None:
