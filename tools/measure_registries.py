@@ -243,7 +243,9 @@ def main() -> None:
         serve(target, address, tag, folder)
         return
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("schemes", nargs="*", default=["center", "zk", "etcd", "http", "file", "dns"])
+    parser.add_argument(
+        "schemes", nargs="*", default=["center", "zk", "etcd", "http", "file", "dns"]
+    )
     parser.add_argument("--trials", type=int, default=TRIALS, help="servers of each kind of end")
     given = parser.parse_args()
     for scheme in given.schemes:
