@@ -125,7 +125,8 @@ def _run(call: ServerCall) -> None:
     entry = call.entry
     request = call.request
     session = call.session
-    arguments = entry.decode(_inflated(session, request), request.content_type)
+    payload = request.payload if not request.compress_type else _inflated(session, request)
+    arguments = entry.decode(payload, request.content_type)
     handling = entry.handling
     controller: ServerController | None = None
     started_s = perf_counter()
@@ -179,8 +180,6 @@ def _answer_guest(call: GuestCall, controller: ServerController | None, result: 
 
 
 def _inflated(session: Session, request: Request) -> bytes:
-    if not request.compress_type:
-        return request.payload
     limit = session.limits.inflated_bytes_max
     return decompress(request.compress_type, request.payload, limit)
 

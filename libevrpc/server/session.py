@@ -68,6 +68,7 @@ class Session:
         "_dropped",
         "_inline_bytes",
         "_inline_frames",
+        "_reply_bytes_max",
         "_shard",
         "_sweep_at_s",
         "_sweeper",
@@ -101,6 +102,7 @@ class Session:
         self._checker: Timer | None = None
         self._inline_frames: list[bytes] | None = None
         self._inline_bytes = 0
+        self._reply_bytes_max = limits.wire.body_bytes_max - META_ROOM_BYTES
         self.greeted = False
         self.door = limits.door
         self.guests: GuestSide | None = None
@@ -352,9 +354,8 @@ class Session:
         Raises:
             RpcError: 2002, over the limit for bodies.
         """
-        limit = self.limits.wire.body_bytes_max - META_ROOM_BYTES
-        if payload_bytes > limit:
-            text = f"reply of {payload_bytes} bytes, limit {limit}"
+        if payload_bytes > self._reply_bytes_max:
+            text = f"reply of {payload_bytes} bytes, limit {self._reply_bytes_max}"
             raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
 
     def note_failure(self) -> None:
