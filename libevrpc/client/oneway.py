@@ -9,6 +9,7 @@ import logging
 from libevrpc.channel.call import ClientCall, OnewayCall
 from libevrpc.channel.channel import Channel
 from libevrpc.channel.wire import ClientConnection
+from libevrpc.client.invocation import Invocation
 from libevrpc.client.started import FutureInvocation
 from libevrpc.core.hello import ONEWAY_FIELD
 from libevrpc.errors import EvrpcError, RpcError
@@ -25,14 +26,15 @@ class OnewayInvocation(FutureInvocation):
 
     _handed_over = False
 
+    __init__ = Invocation.__init__
+    """It holds no future: nobody has it. What is wrong from the start is raised."""
+
     def send(self) -> None:
         """Send where there is a connection, else leave it to the loop. The caller's thread, once.
 
         Raises:
             RpcError: it could not be sent, after retries; or no server is known.
         """
-        if self._error is not None:
-            raise self._error
         while True:
             channel = self._next_channel()
             if channel is None:
@@ -78,7 +80,7 @@ class OnewayInvocation(FutureInvocation):
 
     def _end_badly(self, error: EvrpcError) -> None:
         """End unsent: where the caller has gone on, that is counted and logged."""
-        super()._end_badly(error)
+        self._done = True
         lost = self._router.lose() if self._handed_over else 0
         if lost:
             text = error.text if isinstance(error, RpcError) else str(error)
