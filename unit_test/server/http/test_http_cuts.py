@@ -127,3 +127,12 @@ def test_the_examples_answer_as_meant() -> None:
     assert statuses == [b"200"] * 5 + [b"404", b"404"]
     for last in LAST[1:]:
         assert happened([last], 0)[-1] in ("broken",) or happened([last], 0)[-1][1] is True
+
+
+def test_what_comes_behind_the_end_is_nobodys() -> None:
+    decoder = switch()
+    (said,) = decoder.receive_data(LAST[1])
+    assert isinstance(said, Say)
+    assert said.close
+    assert decoder.receive_data(MESSAGES[0]) == []
+    assert not decoder.partial
