@@ -37,12 +37,19 @@ def shaped(value: Any, schema: Schema) -> Any:
     Raises:
         ProtocolError: it does not fit; names the place.
     """
+    try:
+        return _shaped(value, schema)
+    except RecursionError:
+        raise ProtocolError(f"a {schema.name} whose parts lie too deep in each other") from None
+
+
+def _shaped(value: Any, schema: Schema) -> Any:
     match schema.kind:
         case Kind.INTERFACE:
             return value
         case Kind.POINTER:
             assert schema.elem is not None
-            return None if value is None else shaped(value, schema.elem)
+            return None if value is None else _shaped(value, schema.elem)
         case Kind.STRUCT:
             return _struct(value, schema)
         case Kind.SLICE | Kind.ARRAY:
@@ -71,7 +78,7 @@ def _struct(value: Any, schema: Schema) -> Any:
     for field in schema.fields:
         if field.name in value:
             try:
-                found[field.attribute] = shaped(value[field.name], field.schema)
+                found[field.attribute] = _shaped(value[field.name], field.schema)
             except ProtocolError as exc:
                 raise ProtocolError(f"{schema.name}.{field.name}: {exc}") from None
         else:
@@ -92,7 +99,7 @@ def _list(value: Any, schema: Schema) -> Any:
         raise _unfit(value, schema)
     if schema.kind is Kind.ARRAY and len(value) != schema.length:
         raise ProtocolError(f"{len(value)} elements in a {schema.name}")
-    return schema.make([shaped(item, schema.elem) for item in value])
+    return schema.make([_shaped(item, schema.elem) for item in value])
 
 
 def _map(value: Any, schema: Schema) -> Any:
@@ -102,7 +109,7 @@ def _map(value: Any, schema: Schema) -> Any:
         return {}
     if not isinstance(value, dict):
         raise _unfit(value, schema)
-    return {_key(key, schema.key): shaped(item, schema.elem) for key, item in value.items()}
+    return {_key(key, schema.key): _shaped(item, schema.elem) for key, item in value.items()}
 
 
 def _key(key: Any, schema: Schema) -> Any:
@@ -112,7 +119,7 @@ def _key(key: Any, schema: Schema) -> Any:
             key = int(key)
         except ValueError:
             raise _unfit(key, schema) from None
-    return shaped(key, schema)
+    return _shaped(key, schema)
 
 
 def _unfit(value: Any, schema: Schema) -> ProtocolError:

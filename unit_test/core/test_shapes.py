@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -96,6 +97,20 @@ def test_values_of_another_shape_are_refused_by_name(value: Any, hint: Any, name
     with pytest.raises(ProtocolError) as told:
         shaped(value, schema_of(hint))
     assert str(told.value) == named
+
+
+@dataclass
+class Node:
+    Next: Node | None = None
+
+
+def test_values_lie_in_each_other_only_so_deep() -> None:
+    value: Any = {}
+    for _ in range(sys.getrecursionlimit()):
+        value = {"Next": value}
+    with pytest.raises(ProtocolError, match="a Node whose parts lie too deep"):
+        shaped(value, schema_of(Node))
+    assert shaped({"Next": {"Next": {}}}, schema_of(Node)) == Node(Node(Node()))
 
 
 def test_a_dataclass_may_refuse_its_fields() -> None:
