@@ -29,6 +29,10 @@ from libevrpc.loop.transport import Transport
 
 __all__ = ["Connection", "ConnectionOptions"]
 
+CANCELS_MAX = 64
+"""Calls given up before the peer said hello, of which it is told then; further ones end at their
+deadline."""
+
 
 class Connection(ReaderBaton):
     """One connection, from the first dial to its end; it never reconnects.
@@ -57,6 +61,7 @@ class Connection(ReaderBaton):
         super().__init__(loop)
         self.peer = peer
         self.greet = True
+        self._cancelled: list[int] = []
         self.going_away = False
         self._options = options
         self._on_down = on_down
@@ -152,9 +157,21 @@ class Connection(ReaderBaton):
         call.failure = CallFailure(Errno.CANCELLED, "cancelled by the caller", sent=True)
         self._finish(call)
         self._end_if_left()
-        if self._upkeep.greeted:  # only a peer of ours understands
-            self._send(None, cancel_frame(self.next_id(), call.correlation_id))
+        if len(self._cancelled) < CANCELS_MAX:
+            self._cancelled.append(call.correlation_id)
+        if self._upkeep.greeted:  # only a peer of ours understands, once it has said hello
+            self._tell_cancelled()
         return True
+
+    def _tell_cancelled(self) -> None:
+        """Tell the peer which calls were given up."""
+        cancelled = self._cancelled
+        while cancelled:
+            try:
+                call_id = cancelled.pop(0)
+            except IndexError:  # another thread tells
+                return
+            self._send(None, cancel_frame(self.next_id(), call_id))
 
     def settle(self, timeout_s: float) -> None:
         """Wait for the dial if one-way requests are to be sent then. No loop thread."""
@@ -288,6 +305,7 @@ class Connection(ReaderBaton):
         hello = read_hello(fields)
         if hello is not None:
             self._upkeep.greet(hello.client_timeout_ms / 1000.0, now_s)
+            self._tell_cancelled()
         if GOAWAY_FIELD in fields and not self.going_away:
             self.going_away = True
             self._on_down(self)

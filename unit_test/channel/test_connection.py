@@ -17,6 +17,7 @@ from libevrpc.core.endpoints import parse_endpoint
 from libevrpc.core.hello import GOAWAY_FIELD, HELLO_FIELD, NOTICE_ID
 from libevrpc.core.prpc import Request
 from libevrpc.core.prpc_encode import encode_error, encode_reply
+from libevrpc.gen import internal_pb2
 from libevrpc.loop.eventloop import EventLoop
 from unit_test.fix_channel import LIMITS, Ends, Fake
 from unit_test.fix_net import free_port
@@ -40,6 +41,31 @@ def test_silent_server_is_found_dead_by_its_missed_heartbeats(fake: Callable[...
                 call(request("x"), timeout_s=WAIT_S)
             assert caught.value.code is StatusCode.UNAVAILABLE
     assert [each.service for each in server.requests].count("evrpc.Internal") >= 2
+
+
+def test_a_server_that_says_hello_late_hears_what_was_cancelled_before(
+    fake: Callable[..., Fake],
+) -> None:
+    arrived = threading.Event()
+    socks: list[socket.socket] = []
+
+    def note(sock: socket.socket, event: Request) -> None:
+        socks.append(sock)
+        arrived.set()
+
+    server = fake(note)
+    with RpcClient(server.address, retries_max=0) as client:
+        future = client.stub(ECHO).Echo.future(request("x"), timeout_s=WAIT_S)
+        assert arrived.wait(WAIT_S)
+        assert future.cancel()
+        arrived.clear()
+        fields = {HELLO_FIELD: "version=1;client_timeout_ms=30000"}
+        socks[0].sendall(encode_reply(NOTICE_ID, b"", user_fields=fields))
+        assert arrived.wait(WAIT_S)
+    called, cancelled = server.requests
+    assert (cancelled.service, cancelled.method) == ("evrpc.Internal", "Cancel")
+    told = internal_pb2.CancelRequest.FromString(cancelled.payload)
+    assert told.correlation_id == called.correlation_id
 
 
 def test_heartbeats_keep_an_idle_connection_and_a_long_call(serve: Callable[..., Serving]) -> None:
