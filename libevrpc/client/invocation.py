@@ -185,7 +185,13 @@ class Invocation:
                 continue
             connection = channel.connection()
             call = ClientCall(connection.next_id(), self._deadline_s)
-            connection.run(call, self._frame(connection, call.correlation_id))
+            frame = self._frame(connection, call.correlation_id)
+            try:
+                connection.run(call, frame)
+            except BaseException:  # Ctrl-C, or whatever else a signal handler raises
+                assert self._endpoint is not None
+                self._router.succeeded(self._endpoint, self._try_s, 0.0)
+                raise
             outcome = self._judge(call)
             if isinstance(outcome, Reply):
                 return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 from concurrent.futures import wait
 from pathlib import Path
@@ -55,3 +56,35 @@ def test_no_server_gets_more_calls_than_it_allows(servers: int, tmp_path: Path) 
         assert client.call("Gate.enter") in names  # places are free again
     for server in started:
         server.stop(0.0)
+
+
+def test_a_call_that_ctrl_c_ended_gives_its_place_back(tmp_path: Path) -> None:
+    class Signal:
+        """A handler that has its caller interrupted, then waits."""
+
+        def enter(self) -> None:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+            go.wait()
+
+        def answer(self) -> int:
+            return 7
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    go = threading.Event()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with RpcServer("127.0.0.1:0", threads=1) as server:
+            server.add_object(Signal())
+            listed = tmp_path / "servers"
+            listed.write_text(f"{server.address};limit=1\n")
+            with RpcClient(f"file://{listed}", state_dir=str(tmp_path)) as client:
+                for _ in range(3):
+                    with pytest.raises(KeyboardInterrupt):
+                        client.call("Signal.enter")
+                    assert client.call("Signal.answer") == 7
+            go.set()
+            server.stop(0.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
