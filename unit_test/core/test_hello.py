@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libevrpc.core.hello import CLIENT_HELLO, HELLO_FIELD, HELLO_VERSION, Hello, read_hello
+from libevrpc.core.hello import (
+    CLIENT_HELLO,
+    GOAWAY_FIELD,
+    HELLO_FIELD,
+    HELLO_VERSION,
+    Hello,
+    answer_fields,
+    read_hello,
+)
 
 
 @given(st.integers(1, 86_400_000))
@@ -17,6 +25,13 @@ def test_hello_comes_back_as_said(client_timeout_ms: int) -> None:
 
 def test_servers_understand_what_clients_say() -> None:
     assert read_hello({HELLO_FIELD: CLIENT_HELLO.field()}) == CLIENT_HELLO
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+def test_a_server_answers_with_its_span_and_whether_it_stops(stopping: bool) -> None:
+    fields = answer_fields(1.5, stopping=stopping)
+    assert read_hello(fields) == Hello(HELLO_VERSION, 1500)
+    assert (GOAWAY_FIELD in fields) is stopping
 
 
 def test_unknown_keys_are_for_later_versions() -> None:
