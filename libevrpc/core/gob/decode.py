@@ -10,7 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from libevrpc.core.gob.learned import Learned, TypeTable
-from libevrpc.core.gob.limits import DEPTH_MAX, NAME_BYTES_MAX, GobError
+from libevrpc.core.gob.limits import (
+    DEPTH_MAX,
+    NAME_BYTES_MAX,
+    OPEN_BYTES_MAX,
+    GobError,
+    GobTooLongError,
+)
 from libevrpc.core.gob.octets import Cursor
 from libevrpc.core.gob.schema import ANYTHING, Kind, Schema
 
@@ -63,10 +69,15 @@ def learn_from(table: TypeTable, type_id: int, data: bytes, pos: int, learned: s
         True if the value is whole.
 
     Raises:
+        GobTooLongError: it is too long to be looked through.
         GobError: the message cannot be read, or its type is not wholly defined.
     """
     if not table.holds_interface(type_id):
         return True
+    if len(data) > OPEN_BYTES_MAX:
+        raise GobTooLongError(
+            f"gob message of {len(data)} bytes with interface values, limit {OPEN_BYTES_MAX}"
+        )
     cursor = Cursor(data, pos, learned)
     try:
         read_value(table, type_id, cursor, _SKIPPED)

@@ -19,6 +19,7 @@ __all__ = [
     "INTERFACE",
     "MESSAGE_BYTES_MAX",
     "NAME_BYTES_MAX",
+    "OPEN_BYTES_MAX",
     "REREAD_BYTES_MAX",
     "STRING",
     "TYPES_MAX",
@@ -41,6 +42,9 @@ VALUES_MAX: Final = 4 * 1024 * 1024
 a list: memory is bounded by what is made, not by what was sent."""
 NAME_BYTES_MAX: Final = 1024
 """Longest name of an interface's type; Go has the same limit."""
+OPEN_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Longest message that may hold interface values: it is looked through where the stream is read,
+on a server's loop, about a second at worst."""
 REREAD_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes that one stream may have read again: a value that defines types inside of itself comes
 in pieces, and is stepped over from its beginning whenever one has come."""

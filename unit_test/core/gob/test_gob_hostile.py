@@ -180,6 +180,15 @@ def test_a_message_has_only_so_many_bytes() -> None:
         reader.next_value()
 
 
+def test_a_message_with_interface_values_has_fewer() -> None:
+    text = b"x" * limits.OPEN_BYTES_MAX
+    held = b"\x01\x06string" + signed(STRING) + uint(len(text)) + b"\0" + uint(len(text)) + text
+    reader = GobReader()
+    reader.feed(slice_of(OWN, INTERFACE) + value_of(OWN, held))
+    with pytest.raises(GobTooLongError, match="with interface values, limit 4194304"):
+        reader.next_value()
+
+
 def test_a_message_makes_only_so_many_values() -> None:
     fields = [(f"F{number}", BYTES) for number in range(500)]
     data = struct_of(66, *fields) + slice_of(OWN, 66)
