@@ -54,10 +54,8 @@ class Ledger:
     @property
     def newest(self) -> Record:
         """The record as it will be when every write under way has succeeded."""
-        for draft in (self._waiting, self._writing):
-            if draft is not None:
-                return draft.record
-        return self.durable
+        draft = self._waiting or self._writing
+        return self.durable if draft is None else draft.record
 
     @property
     def promised(self) -> int:

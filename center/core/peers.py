@@ -27,7 +27,6 @@ class _Peer:
     host: str = ""
     former: int | None = None
     returns: int = 0
-    awaited_s: float | None = None
 
 
 class Peers:
@@ -35,14 +34,14 @@ class Peers:
 
     `down` holds the peers whose link closed and has not come back. A message lifts it only
     if it cannot have been under way when the link closed: from a new incarnation, or later
-    than `echo_s` after the close.
+    than `echo_s` after the close. `awaited` has the peers that do not answer, and since when: the
+    start, or a closed link.
     """
 
     def __init__(self, me: int, voters: Voters, echo_s: float, now_s: float) -> None:
         """Begin with peers of whom nothing is known."""
-        self._peers = {
-            peer: _Peer(address, awaited_s=now_s) for peer, address in voters.members if peer != me
-        }
+        self._peers = {peer: _Peer(address) for peer, address in voters.members if peer != me}
+        self.awaited = dict.fromkeys(self._peers, now_s)
         self._echo_s = echo_s
         self.down: set[int] = set()
 
@@ -63,7 +62,7 @@ class Peers:
             known.former = known.incarnation
         known.heard_s, known.incarnation, known.host = now_s, incarnation, host
         if peer not in self.down:
-            known.awaited_s = None
+            self.awaited.pop(peer, None)
 
     def host(self, peer: int) -> str:
         """Return where the last message of `peer` came from; empty if that is not known."""
@@ -76,12 +75,6 @@ class Peers:
         """
         return self._peers[peer].returns >= RETURNS_MIN
 
-    def awaited(self) -> Iterator[tuple[int, float]]:
-        """Yield the peers that do not answer, and since when: the start, or a closed link."""
-        for peer, known in self._peers.items():
-            if known.awaited_s is not None:
-                yield peer, known.awaited_s
-
     def link_up(self, peer: int) -> None:
         """The link to `peer` stands."""
         self._peers[peer].down_s = None
@@ -91,8 +84,7 @@ class Peers:
         """The link to `peer` closed or was refused."""
         known = self._peers[peer]
         known.down_s = now_s
-        if known.awaited_s is None:
-            known.awaited_s = now_s
+        self.awaited.setdefault(peer, now_s)
         self.down.add(peer)
 
     def note(self, peer: int, state: State, leader: int | None, epoch: int) -> None:

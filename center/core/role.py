@@ -148,7 +148,8 @@ class Role:
     @property
     def largest_number(self) -> int:
         """The largest of the epochs and versions that this center keeps."""
-        return max(self.ledger.promised, self.ledger.newest.stamp[1])
+        record = self.ledger.newest
+        return max(record.accepted_epoch, record.stamp[1])
 
     def be_patient(self, now_s: float) -> None:
         """Wait anew for a sign of life, for longer than the leader's own lease lasts."""

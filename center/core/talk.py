@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from dataclasses import fields
+from typing import Any, assert_never, get_args
 
 from center.core.ballot import LEAP_MAX, State
 from center.core.election import Turn
@@ -355,14 +356,31 @@ class Talk:
         )
 
 
+def _names_in(kind: type[Any]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the fields of a kind of message that are numbers, stamps, and have both inside."""
+    names = {each.name for each in fields(kind)}
+    return (
+        tuple(names & {"epoch", "accepted_epoch"}),
+        tuple(names & {"stamp", "committed", "newer_than"}),
+        tuple(names & {"ballot", "map"}),
+    )
+
+
+_NAMES = {kind: _names_in(kind) for kind in get_args(Body)}
+
+
 def _largest_number(body: Body) -> int:
     """Return the largest epoch or version that a message speaks of, 0 if of none."""
-    found = [getattr(body, name, 0) for name in ("epoch", "accepted_epoch")]
-    for name in ("stamp", "committed", "newer_than"):
-        stamp = getattr(body, name, None)
+    numbers, stamps, parts = _NAMES[type(body)]
+    largest = 0
+    for name in numbers:
+        largest = max(largest, getattr(body, name))
+    for name in stamps:
+        stamp = getattr(body, name)
         if isinstance(stamp, tuple):  # an `Acceptance` is committed or not
-            found += stamp
-    for part in (getattr(body, "ballot", None), getattr(body, "map", None)):
+            largest = max(largest, *stamp)
+    for name in parts:
+        part = getattr(body, name)
         if part is not None:
-            found += (part.epoch, part.version)
-    return max(found)
+            largest = max(largest, part.epoch, part.version)
+    return largest

@@ -59,7 +59,13 @@ class Watch:
 
     def tick(self, now_s: float) -> list[Action]:
         """Say what has lasted for long enough."""
+        if self._quiet() and self._role.boot.trusted and not self._role.ledger.trouble:
+            return []
         return self._permission(now_s) + self._silence(now_s)
+
+    def _quiet(self) -> bool:
+        """Whether everybody answers, and this center waited for nobody when it was last asked."""
+        return self._since_s is None and not self._role.peers.awaited
 
     def stranger(self, center: int, host: str, now_s: float) -> list[Action]:
         """Name a center that speaks though it is not in the list, now and then."""
@@ -75,7 +81,7 @@ class Watch:
 
     def _silence(self, now_s: float) -> list[Action]:
         actions: list[Action] = []
-        for peer, since_s in self._role.peers.awaited():
+        for peer, since_s in self._role.peers.awaited.items():
             if self._silent.get(peer) != since_s and now_s >= since_s + SILENT_LOG_S:
                 self._silent[peer] = since_s
                 address = self._role.voters.peer_address(peer)
@@ -97,8 +103,10 @@ class Watch:
 
     def deadline_s(self) -> float:
         """Return when there will be something to say, if nothing changes."""
+        if self._quiet():
+            return float("inf")
         due_s = self._permission_s()
-        for peer, since_s in self._role.peers.awaited():
+        for peer, since_s in self._role.peers.awaited.items():
             if self._silent.get(peer) != since_s:
                 due_s = min(due_s, since_s + SILENT_LOG_S)
         return due_s

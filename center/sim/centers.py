@@ -239,15 +239,18 @@ class CenterHost:
         """Tell the checkers what a center learns by `event`."""
         stage = self._stage
         match event:
-            case Message(sender, _, Pong(epoch, sequence, _)):
-                for check in stage.watch.ponged:
-                    check(self.id, sender, epoch, sequence)
-            case Message(sender, _, Acceptance() as promise):
-                for check in stage.watch.promised:
-                    check(self.id, sender, promise.epoch)
-            case Message(_, _, Forward(reports, _)) if self.state is State.LEADING:
-                for report in reports:
-                    self._note_report(report)
+            case Message(sender, _, body):
+                if isinstance(body, Pong):
+                    for check in stage.watch.ponged:
+                        check(self.id, sender, body.epoch, body.sequence)
+                elif isinstance(body, Acceptance):
+                    for check in stage.watch.promised:
+                        check(self.id, sender, body.epoch)
+                elif isinstance(body, Forward) and self.state is State.LEADING:
+                    for report in body.reports:
+                        self._note_report(report)
+            case Tick():
+                pass
             case ServerReport(report) if self.state is State.LEADING:
                 self._note_report(report)
             case ServerGoodbye(address, session):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from center.core.ballot import State
@@ -60,7 +62,8 @@ def play(scenario: Scenario, trace: Trace | None = None) -> Outcome:
     game = _Game(stage)
     violation = None
     try:
-        game.play()
+        with _uncollected():
+            game.play()
     except Violation as found:
         violation = found
     except Exception as exc:  # noqa: BLE001  whatever production code raises is a finding
@@ -69,6 +72,18 @@ def play(scenario: Scenario, trace: Trace | None = None) -> Outcome:
     if violation is not None:
         stage.note("VIOLATION", str(violation))
     return Outcome(scenario.seed, violation, game.led_s, stage.now_s)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Have no cycles collected meanwhile: a scenario is short, and ends as one."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Game:

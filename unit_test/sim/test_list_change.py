@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from center.sim.faults import Aim, Crash, DiskTrouble, Flap, ListChange, OldList, Pause
@@ -21,8 +23,7 @@ DOWN_S = 0.4
 def changed(centers: int, *lists: tuple[int, ...], back_s: float = 0.0) -> Scenario:
     """Change the list of a cluster with two servers and a client, one change after the other."""
     faults = tuple(ListChange(1.0, members, DOWN_S, back_s) for members in lists)
-    span_s = 2.0 + 4.0 * len(lists)
-    return Scenario(1, centers, 2, 1, span_s, slots=True, cut_off=True, join=True, faults=faults)
+    return Scenario(1, centers, 1, 1, 1.2 + 2.8 * len(lists), faults=faults)
 
 
 def lines_of(scenario: Scenario) -> tuple[Outcome, list[str]]:
@@ -71,7 +72,7 @@ def test_who_has_left_may_come_back_and_counts_for_nothing() -> None:
 def test_an_outdated_list_is_refused() -> None:
     old = OldList(5.0, 1.0, (1, 2), DOWN_S)
     whole = changed(3, (1, 2, 3, 4, 5))
-    scenario = Scenario(1, 3, 2, 1, 8.0, faults=(*whole.faults, old))
+    scenario = replace(whole, safety_s=8.0, faults=(*whole.faults, old))
     outcome, lines = lines_of(scenario)
     assert outcome.violation is None
     refused = [line for line in lines if "refuses to start with the list 1 2 3" in line]
@@ -103,7 +104,7 @@ def test_too_few_may_not_stay() -> None:
 def test_nobody_is_left_alone_with_a_list_of_whom_none_is_left() -> None:
     # clients that have not asked since would find nobody: the last change waits for them
     scenario = changed(3, (2, 3, 4), (3, 4, 5), (4, 5, 6))
-    scenario = Scenario(1, 3, 1, 1, 16.0, faults=scenario.faults)
+    scenario = replace(scenario, safety_s=16.0)
     outcome, lines = lines_of(scenario)
     assert outcome.violation is None
     assert sum("operator     is done" in line for line in lines) == 3
