@@ -122,6 +122,15 @@ def test_one_server_is_a_set_too(foos: dict[str, Foo]) -> None:
         assert client.call("Foo.Sum", [4]) == 4
 
 
+def test_its_calls_are_logged_where_calls_are(
+    foos: dict[str, Foo], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "libevrpc.calls.client")
+    with RpcClient(target_of(foos), log_calls=True) as client:
+        client.broadcast("Foo.Sum", [4])
+    assert caplog.text.count("reply ") == 3
+
+
 def test_few_at_once_reach_everybody(foos: dict[str, Foo], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broadcast_module, "AT_ONCE_MAX", 1)
     dead = [f"127.0.0.1:{free_port()}" for _ in range(3)]
