@@ -71,3 +71,10 @@ def test_most_requests_have_no_hello(fields: dict[str, str] | None) -> None:
 def test_any_text_is_a_hello_or_none(text: str) -> None:
     hello = read_hello({HELLO_FIELD: text})
     assert hello is None or 0 < hello.client_timeout_ms <= 86_400_000
+
+
+def test_a_servers_answer_says_when_it_is_going_away() -> None:
+    fields = answer_fields(1.5, stopping=False)
+    assert read_hello(fields) == Hello(1, 1500)
+    assert GOAWAY_FIELD not in fields
+    assert answer_fields(1.5, stopping=True) == {**fields, GOAWAY_FIELD: "stopping"}

@@ -169,7 +169,7 @@ def test_replies_are_bare_or_have_a_length(order: Order) -> None:
         assert writer.reply(request, reply) == Out(reply, close=True)
         assert writer.reply(request, b"") == Out(b"", close=True)
     else:
-        assert writer.reply(request, reply) == Out(b"\0\0\0\x04" + reply)
+        assert writer.reply(request, reply) == Out(golden("mprpc/reply_success_be.hex"))
     assert writer.error(request, RpcError.from_errno(1002, "no such")) == Out(b"", reset=True)
     assert told.errors == [("UserServiceRpc.Login", 1002)]
 
