@@ -263,6 +263,7 @@ _OPTIONS: Mapping[str, Mapping[str, _OptionCheck]] = MappingProxyType(
         },
         "http": {
             "dialect": _one_of("tinyrpc", "geerpc"),
+            "transport": _one_of("tcp", "http"),
             "every": _is_span,
             "expiry": _is_span,
         },

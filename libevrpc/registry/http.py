@@ -58,6 +58,7 @@ class HttpAnnounceSession:
         self._dialect = DIALECTS[target.query.get("dialect", "tinyrpc")]
         self._every_s = target.seconds("every", EVERY_S)
         self._expiry_s = target.query.get("expiry", "")
+        self._transport = target.query.get("transport", "tcp")
         self._places = [_Place(link) for link in _links(target, token)]
         self._nap = Nap()
         self._headers: dict[str, str] = {}
@@ -70,7 +71,7 @@ class HttpAnnounceSession:
         """See `AnnounceSession.put`."""
         self._record = encode_record(announcement)
         self._headers = {
-            self._dialect.server_header: _spelled(announcement.address),
+            self._dialect.server_header: _spelled(announcement.address, self._transport),
             "Content-Type": "application/json",
         }
         if self._expiry_s:
@@ -333,10 +334,10 @@ def _links(target: Target, token: bytes | None) -> list[HttpLink]:
     return [HttpLink(each, target.path, headers) for each in target.endpoints]
 
 
-def _spelled(address: str) -> str:
+def _spelled(address: str, transport: str) -> str:
     """Return an address as TinyRPC's peers read it."""
     endpoint = parse_endpoint(address)
-    return f"unix@{endpoint.path}" if endpoint.path else f"tcp@{endpoint.address}"
+    return f"unix@{endpoint.path}" if endpoint.path else f"{transport}@{endpoint.address}"
 
 
 def _settle_s(every_s: float) -> float:

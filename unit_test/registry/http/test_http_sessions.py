@@ -63,6 +63,13 @@ def test_an_expiry_that_is_none_changes_nothing(fake: FakeRegistry, expiry: str)
     session.beat(60.0)  # not due for a minute: woken, it asks nobody
 
 
+def test_a_server_may_be_announced_behind_connect(fake: FakeRegistry) -> None:
+    announcing(f"{fake.target}?transport=http").put(SERVER)
+    assert list(fake.servers) == ["http@10.0.0.7:9998"]
+    (found,) = watching(fake.target).fetch()
+    assert (found.address, found.transport) == (SERVER.address, "http")
+
+
 def test_waiting_ends_with_news_with_time_and_when_woken(registry: Start) -> None:
     started = registry()
     teller, session = announcing(started.target()), watching(started.target())
