@@ -160,6 +160,7 @@ def test_gee_rpc_s_option_ends_where_its_reader_s_buffer_does() -> None:
 @dataclass(frozen=True)
 class Golden:
     note: str
+    dialect: Dialect
     said: dict[str, bytes]
     told: list[str]
 
@@ -168,6 +169,7 @@ def golden() -> list[Golden]:
     found = []
     for path in sorted(FOLDER.glob("*.txt")):
         note, said, told = "", {"client": b"", "server": b""}, []
+        dialect: Dialect = "tinyrpc"
         for line in path.read_text().splitlines():
             key, _, value = line.partition(": ")
             if key in said:
@@ -175,17 +177,19 @@ def golden() -> list[Golden]:
                     said[key] += text.encode() if text else bytes.fromhex(octets)
             elif key == "told":
                 told.append(value)
+            elif key == "dialect":
+                dialect = "geerpc"
             else:
                 note = note or line.removeprefix("# ")
-        found.append(Golden(note, said, told))
+        found.append(Golden(note, dialect, said, told))
     return found
 
 
 @pytest.mark.parametrize("each", golden(), ids=lambda each: each.note[:40])
 @pytest.mark.parametrize("whole", [True, False])
 def test_captured_bytes_are_read(each: Golden, whole: bool) -> None:
-    server = ServerStream("tinyrpc", LIMIT)
-    client = ClientStream("tinyrpc", Option(), LIMIT)
+    server = ServerStream(each.dialect, LIMIT)
+    client = ClientStream(each.dialect, Option(), LIMIT)
     found = []
     streams: list[tuple[ServerStream | ClientStream, bytes]] = [
         (server, each.said["client"]),
@@ -201,6 +205,9 @@ def test_captured_bytes_are_read(each: Golden, whole: bool) -> None:
                 found.append(f"{shown} {told.body.decode()}")
         assert not stream.partial
     assert found == each.told
+    if each.said["client"] and each.said["server"]:
+        assert each.said["server"].startswith(server.welcome())
+        assert bool(server.welcome()) == (each.dialect == "tinyrpc")
 
 
 @pytest.mark.parametrize(
