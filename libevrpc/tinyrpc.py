@@ -326,13 +326,15 @@ class GeeRegistryDiscovery(TinyRegistryDiscovery):
 
 
 class EtcdRegistryDiscovery(Discovery):
-    """TinyRPC's keys in etcd, watched.
+    """TinyRPC's keys in etcd.
 
     Args:
         addr: such as ``127.0.0.1:2379``; several with commas between.
+        timeout: taken and not needed: the keys are watched, so that news come at once.
     """
 
-    def __init__(self, addr: str) -> None:
+    def __init__(self, addr: str, timeout: float = 10.0) -> None:
+        del timeout
         super().__init__(f"etcd://{addr}?layout=tinyrpc")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from libevrpc import ConfigError, RpcError, StatusCode
+from libevrpc import ConfigError, HttpRegistry, RpcError, RpcServer, StatusCode
 from libevrpc import UsageError as Misuse
 from libevrpc.core.targets import parse_target
 from libevrpc.tinyrpc import (
@@ -30,7 +30,7 @@ from libevrpc.tinyrpc import (
 from unit_test.client.tiny import Args
 from unit_test.fix_net import free_port
 from unit_test.fix_peers import Peers, read_to_end
-from unit_test.fix_rpc import WAIT_S
+from unit_test.fix_rpc import WAIT_S, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -186,13 +186,48 @@ def test_a_list_that_changes(foos: dict[str, Foo]) -> None:
         MultiServersDiscovery([]).Get(RandomSelect)
 
 
+@pytest.mark.parametrize(
+    ("discovery", "path"),
+    [
+        (TinyRegistryDiscovery, "/_tinyrpc_/registry"),
+        (GeeRegistryDiscovery, "/_geerpc_/registry"),
+    ],
+)
+def test_servers_come_from_a_registry(
+    discovery: type[TinyRegistryDiscovery],
+    path: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with RpcServer("127.0.0.1:0", threads=1) as keeper:
+        registry = HttpRegistry(keeper)
+        url = f"http://{keeper.address}{path}"
+        servers = [NewServer() for _ in range(2)]
+        for server in servers:
+            server.Register(Foo())
+            server.Listen("tcp", "127.0.0.1:0", registry=f"{url}?dialect={discovery.dialect}")
+        try:
+            with XClient(discovery(url), RoundRobinSelect) as client:
+                client.Call("Foo.Sum", Args(1, 2), int, timeout_s=WAIT_S)
+                wait_until(lambda: len(client.Servers()) == 2)
+                assert client.Broadcast("Foo.Sum", Args(1, 3), int) == 4
+                servers.pop().Close()
+                wait_until(lambda: len(client.Servers()) == 1)
+                assert client.Call("Foo.Sum", Args(1, 2), int) == 3
+        finally:
+            for server in servers:
+                server.Close()
+    registry.close()
+
+
 def test_registries_are_targets() -> None:
     found = parse_target(TinyRegistryDiscovery("http://127.0.0.1:9999/_tinyrpc_/registry").target)
     assert (found.scheme, found.path) == ("http", "/_tinyrpc_/registry")
     assert dict(found.query) == {"dialect": "tinyrpc", "every": "10"}
     gee = GeeRegistryDiscovery("http://127.0.0.1:9999/_geerpc_/registry", 2.5).target
     assert dict(parse_target(gee).query) == {"dialect": "geerpc", "every": "2.5"}
-    etcd = parse_target(EtcdRegistryDiscovery("127.0.0.1:2379").target)
+    etcd = parse_target(EtcdRegistryDiscovery("127.0.0.1:2379", 5.0).target)
     assert (etcd.scheme, dict(etcd.query)) == ("etcd", {"layout": "tinyrpc"})
 
 
