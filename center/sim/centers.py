@@ -118,6 +118,13 @@ class CenterHost:
         """The process lives and moves."""
         return self.node is not None and self._inbox is None
 
+    @property
+    def remembers(self) -> bool:
+        """It is to run, and its disk holds what it said under the list that it is to have."""
+        record = self.disk.record
+        fit = self.due is not None and record is not None and record.fits(self.due)
+        return fit and not self.disk.forgot
+
     def local_s(self) -> float:
         """Return the center's own clock."""
         return self._stage.agenda.now_s * self._rate + self._offset_s

@@ -135,19 +135,34 @@ class Cluster:
     def wipe(self, center: int) -> None:
         """Empty a dead center's disk, unless too few would remember then."""
         host = self.centers[center]
-        if host.disk.forgot or host.new_cluster:
-            return
+        if not host.disk.forgot and not host.new_cluster and self.spares(center):
+            self.empty(center)
+
+    def spares(self, center: int) -> bool:
+        """Whether enough remember, of every list that counts, if `center` does not."""
         keeping = {
             each
-            for each, other in self.centers.items()
-            if other.due is not None
-            and not other.disk.forgot
-            and each not in self.procedure.leaving
+            for each, host in self.centers.items()
+            if host.remembers and each != center and each not in self.procedure.leaving
         }
-        for voters in (self.stage.voters, *self.procedure.lists):
-            if len(keeping.intersection(voters.ids) - {center}) < majority(len(voters.ids)):
-                return
-        self.empty(center)
+        return all(
+            len(keeping.intersection(voters.ids)) >= majority(len(voters.ids))
+            for voters in (self.stage.voters, *self.procedure.lists)
+        )
+
+    def correct(self, center: int) -> bool:
+        """Stop a center whose list is not the one it ought to have, and mend that.
+
+        A disk that goes with that list no more is emptied. False: there is nothing to mend.
+        """
+        host = self.centers[center]
+        if host.due is None or host.voters is host.due:
+            return False
+        self.kill(center, lands=False)
+        host.voters = host.due
+        if host.disk.record is not None and not host.disk.record.fits(host.due):
+            self.empty(center)
+        return True
 
     def empty(self, center: int) -> None:
         """Empty the disk of a center that is down."""

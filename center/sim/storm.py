@@ -156,9 +156,9 @@ class Storm:
         self._agenda.after(fault.span_s, end)
 
     def _mislead(self, fault: OtherList) -> None:
-        right = self._cluster.stage.voters
-        slip = voters_of(fault.members, right.generation + 1)
-        self._cluster.centers[fault.center].due = voters_of(right.ids, right.generation + 2)
+        if not self._cluster.spares(fault.center):
+            return
+        slip = voters_of(fault.members, self._cluster.stage.voters.generation + 1)
         self._restart(fault.center, slip, fault.down_s)
         self._agenda.after(fault.span_s, self._put_right, fault.center, fault.down_s)
 
@@ -177,9 +177,8 @@ class Storm:
 
     def _put_right(self, center: int, down_s: float) -> None:
         """Start a center anew with the list that it ought to have."""
-        host = self._cluster.centers[center]
-        if not self._over and host.due is not None and host.voters is not host.due:
-            self._restart(center, host.due, down_s)
+        if not self._over and self._cluster.correct(center):
+            self._agenda.after(down_s, self._start, center)
 
     def _unmute(self, fault: Mute) -> None:
         if not self._over:
@@ -196,9 +195,7 @@ class Storm:
         cluster.access.calm_down()
         cluster.links.hints = Hints()
         for center, host in cluster.centers.items():
-            if host.due is not None and host.voters is not host.due:
-                cluster.kill(center, lands=False)
-                host.voters = host.due
+            cluster.correct(center)
             host.doomed.clear()
             host.disk.delay_s, host.disk.fails = 0.0, False
             host.disk.speed = DiskSpeed()
