@@ -93,11 +93,14 @@ class Cluster(ABC):
         """Wait until all nodes that can answer name one leader among them; returns it.
 
         Raises:
-            ServiceError: they do not in time; the text has their logs.
+            ServiceError: they do not in time, or one has ended by itself; the text has their logs.
         """
         running, found = self.running(), [0]
 
         def settled() -> bool:
+            for node in self.nodes.values():
+                if node.ended:
+                    raise ServiceError(f"{node.name} has ended by itself\n{self.logs()}")
             named = {self.leader_seen_by(each) for each in running}
             found[:] = [each for each in named if each is not None]
             return len(named) == 1 and len(found) == 1 and found[0] in running
@@ -117,7 +120,11 @@ class Cluster(ABC):
             node.start()
 
     def mend(self) -> int:
-        """Continue the frozen, start the dead, wait for their leader; returns it."""
+        """Continue the frozen, start the dead, wait for their leader; returns it.
+
+        Raises:
+            ServiceError: see `leader`.
+        """
         for node in self.nodes.values():
             if not node.alive:
                 node.kill()  # reaps one that died by itself

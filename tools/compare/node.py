@@ -89,6 +89,11 @@ class Node:
         """Whether it runs, frozen or not."""
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was started and has ended, and not by us."""
+        return self._child is not None and self._child.poll() is not None
+
     def start(self) -> None:
         """Start it; do not wait until it answers."""
         if self.alive:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -91,6 +92,21 @@ def test_a_minority_has_no_leader(etcd_cluster: EtcdCluster) -> None:
     wait_until(lambda: etcd_cluster.leader_seen_by(lonely) is None)
     with pytest.raises(ServiceError, match="one leader of"):
         etcd_cluster.leader(within_s=0.1)
+
+
+class StillbornCluster(EtcdCluster):
+    """Its nodes end when they start."""
+
+    def command(self, node: int) -> tuple[list[str], Mapping[str, str]]:
+        return ["sh", "-c", "echo cannot start here; exit 3"], {}
+
+
+@pytest.mark.live
+def test_a_node_that_ends_at_its_start_is_named_with_its_log(tmp_path: Path) -> None:
+    """At once: not when the wait for a leader is over."""
+    told = r"(?s)^etcd-1 has ended by itself\n--- etcd-1\ncannot start here"
+    with pytest.raises(ServiceError, match=told), StillbornCluster(tmp_path, 1):
+        raise AssertionError("it was there")
 
 
 @pytest.mark.live
