@@ -198,8 +198,9 @@ def test_a_dead_connection_fails_its_calls_by_name() -> None:
 @pytest.mark.parametrize("http", [False, True])
 def test_a_server_that_stops_gives_notice_as_a_failure_of_call_0(http: bool) -> None:
     """Go's clients skip it, since no call of theirs has that number."""
+    foo = Foo()
     server = RpcServer("127.0.0.1:0")
-    server.add_object(Foo(), name="Foo")
+    server.add_object(foo, name="Foo")
     server.start()
     host, _, port = server.address.rpartition(":")
     with socket.create_connection((host, int(port)), WAIT_S) as sock:
@@ -210,12 +211,15 @@ def test_a_server_that_stops_gives_notice_as_a_failure_of_call_0(http: bool) -> 
         sock.sendall(stream.hello())
         while not stream.ready:
             stream.feed(sock.recv(4096))
-        stopping = threading.Thread(target=server.stop, args=(WAIT_S,))
+        sock.sendall(stream.request("Foo.Sleep", 1, stream.encode_body(Args(1, 2))))
+        wait_until(lambda: server.statistics().in_flight == 1)
+        stopping = threading.Thread(target=server.stop, args=(60.0,))
         stopping.start()
-        notice = received(stream, sock)
-        assert notice.header == Header("", 0, "server is stopping")
-        sock.sendall(stream.request("Foo.Sum", 1, stream.encode_body(Args(1, 2))))
-        assert received(stream, sock).header == Header("Foo.Sum", 1, "server is stopping")
+        assert received(stream, sock).header == Header("", 0, "server is stopping")
+        sock.sendall(stream.request("Foo.Sum", 2, stream.encode_body(Args(1, 2))))
+        assert received(stream, sock).header == Header("Foo.Sum", 2, "server is stopping")
+        foo.release.set()
+        assert received(stream, sock).body.decode(int) == 3
     stopping.join(WAIT_S)
     assert not stopping.is_alive()
 
