@@ -16,6 +16,7 @@ __all__ = [
     "Request",
     "Resets",
     "Say",
+    "Settled",
     "SignedRequest",
     "WireLimits",
 ]
@@ -183,4 +184,9 @@ class Resets:
     """
 
 
-Event = Request | Reply | BadRequest | Dropped | Broken | Say | HeldBack | Resets
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Now it is known that the peer takes no end for an answer; see `Resets`. At most once."""
+
+
+Event = Request | Reply | BadRequest | Dropped | Broken | Say | HeldBack | Resets | Settled

@@ -17,7 +17,16 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol, runtime_checkable
 
 from libevrpc.core.prpc import MAGIC, MAGIC_BYTES, PrpcDecoder
-from libevrpc.core.prpc_events import Broken, Event, HeldBack, Request, Resets, Say, WireLimits
+from libevrpc.core.prpc_events import (
+    Broken,
+    Event,
+    HeldBack,
+    Request,
+    Resets,
+    Say,
+    Settled,
+    WireLimits,
+)
 from libevrpc.errors import Errno, ProtocolError, RpcError
 
 __all__ = [
@@ -32,6 +41,7 @@ __all__ = [
     "ReplyWriter",
     "Resets",
     "Say",
+    "Settled",
     "TurnReader",
     "Wire",
     "WireReader",
@@ -301,8 +311,14 @@ class WireSwitch(PrpcDecoder):
         self._head = b""
         self._held = False
         if data.startswith(MAGIC):
-            self._fresh = False
+            self._settle(events)
         return data
+
+    def _settle(self, events: list[Event]) -> None:
+        """Note that the first message begins, and is of a wire whose answers have an end."""
+        if self.may_read_as_answer:
+            events.append(Settled())
+        self._fresh = False
 
     def _foreign(self, rest: bytes, events: list[Event]) -> bytes:
         """Find the wire whose message begins with `rest`, at least four bytes."""
@@ -312,6 +328,8 @@ class WireSwitch(PrpcDecoder):
                 continue
             answer = wire.probe(rest[:PROBE_BYTES_MAX])
             if answer is Probe.YES:
+                if not wire.resets:
+                    self._settle(events)
                 return self._read(self._opened(wire), rest, events)
             undecided = undecided or answer is Probe.MORE
         if undecided and len(rest) < PROBE_BYTES_MAX:

@@ -18,7 +18,7 @@ from libevrpc.core.timers import Timer
 from libevrpc.loop.eventloop import EventLoop
 from libevrpc.loop.poller import READ, WRITE
 
-__all__ = ["Transport", "TransportOwner", "tune_socket"]
+__all__ = ["Transport", "TransportOwner", "reset_at_end", "tune_socket"]
 
 READ_CHUNK_BYTES = 64 * 1024
 READ_CHUNK_BYTES_MAX = 1024 * 1024
@@ -52,6 +52,11 @@ def tune_socket(sock: socket.socket) -> None:
     sock.setblocking(False)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def reset_at_end(sock: socket.socket) -> None:
+    """Let the connections that a listening socket accepts end by a reset, until told otherwise."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 class Transport:
@@ -244,7 +249,14 @@ class Transport:
         with self._send_lock:
             if not self._ended:
                 self._resets = True
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                reset_at_end(self._sock)
+
+    def end_plainly(self) -> None:
+        """Let the peer read the end of the stream, as is usual. Loop thread only."""
+        with self._send_lock:
+            if not self._ended:
+                self._resets = False
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
 
     def finish(self, reason: str) -> None:
         """Take nothing more to send, send what waits, then close. Loop thread only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from libevrpc.core.prpc import WireLimits
 from libevrpc.core.wires import Wire
 from libevrpc.errors import ConfigError
 from libevrpc.inifile import nearest
+from libevrpc.loop.transport import reset_at_end
 from libevrpc.server.pages import Pages
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from libevrpc.server.methods import MethodTable
     from libevrpc.server.statistics import ServerStatistics
 
-__all__ = ["ALL", "GUESTS", "Guest", "GuestContext", "open_wires"]
+__all__ = ["ALL", "GUESTS", "Guest", "GuestContext", "open_wires", "prepare_listener"]
 
 log = logging.getLogger(__name__)
 
@@ -132,3 +134,12 @@ def open_wires(names: Iterable[str], context: GuestContext, wires: dict[str, Wir
                 needed = f"pip install 'libevrpc[{guest.needs}]'"
                 raise ConfigError(f"wires = {name}: {exc.name} is missing: {needed}") from exc
             log.info("wire %s is left out: %s is not installed", name, exc.name)
+
+
+def prepare_listener(sock: socket.socket, wires: Mapping[str, Wire]) -> None:
+    """Let connections end by a reset, until it is known that they speak no wire that needs it.
+
+    What is accepted inherits that, so it holds from the first moment on, whatever becomes of us.
+    """
+    if sock.family != socket.AF_UNIX and any(wire.resets for wire in wires.values()):
+        reset_at_end(sock)

@@ -26,7 +26,7 @@ from libevrpc.loop.listener import bind_endpoint, unbind
 from libevrpc.server.dispatch import Dispatcher
 from libevrpc.server.door import Door
 from libevrpc.server.execute import running_call
-from libevrpc.server.guests import GuestContext, open_wires
+from libevrpc.server.guests import GuestContext, open_wires, prepare_listener
 from libevrpc.server.internal import Offer, internal_entries, signatures_of
 from libevrpc.server.limits import session_limits, wire_limits
 from libevrpc.server.methods import MethodTable, object_entries, service_entries
@@ -433,6 +433,7 @@ class RpcServer:
         try:
             for endpoint in self._endpoints:
                 sockets.append((bind_endpoint(endpoint), endpoint))
+                prepare_listener(sockets[-1][0], self._wires)
             self._addresses = tuple(_bound_address(*each) for each in sockets)
             if self.settings.registry:
                 self._presence = Presence(self.settings, self._addresses[0], self.statistics)

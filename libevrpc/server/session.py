@@ -15,7 +15,7 @@ from libevrpc.core.hello import GOAWAY_FIELD, NOTICE_ID, answer_fields, is_onewa
 from libevrpc.core.prpc import META_ROOM_BYTES, BadRequest, Broken, Dropped, Event, Request
 from libevrpc.core.prpc_encode import encode_error, encode_reply
 from libevrpc.core.timers import Timer
-from libevrpc.core.wires import GuestRequest, HeldBack, Out, Resets, Say, WireSwitch
+from libevrpc.core.wires import GuestRequest, HeldBack, Out, Resets, Say, Settled, WireSwitch
 from libevrpc.errors import Errno, RpcError, status_of
 from libevrpc.loop.transport import Transport
 from libevrpc.server.calls import EXPIRED, ServerCall
@@ -232,6 +232,8 @@ class Session:
                 if self.guests is None:
                     self.guests = GuestSide(self, self._shard, self._transport, self._decoder)
                 self.guests.take(event)
+            case Settled():
+                self._transport.end_plainly()
             case Request():  # a signed one
                 self._admit(event, self._shard.loop.now_s)
             case BadRequest(correlation_id, errno, text):

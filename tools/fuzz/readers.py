@@ -14,6 +14,7 @@ from libevrpc.core.wires import (
     Probe,
     Resets,
     Say,
+    Settled,
     Wire,
     WireReader,
     WireSwitch,
@@ -24,6 +25,7 @@ from libevrpc.server.methods import Handling, MethodEntry, Missing
 __all__ = ["Readers", "told"]
 
 LIMITS = WireLimits(1 << 20, 64 * 1024, 1 << 20)
+_HARMLESS = (Request, BadRequest, Dropped, HeldBack, Resets, Settled)
 SLACK_BYTES = 4096
 """What a decoder may count beyond what it was given: copies of a name, a length."""
 
@@ -90,9 +92,7 @@ class Readers:
                     if event.close:
                         return requests
                 else:
-                    assert isinstance(event, Request | BadRequest | Dropped | HeldBack | Resets), (
-                        event
-                    )
+                    assert isinstance(event, _HARMLESS), event
                     requests += isinstance(event, Request)
             assert decoder.buffered_bytes <= given + SLACK_BYTES, decoder.buffered_bytes
         return requests

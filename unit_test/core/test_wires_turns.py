@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from libevrpc.core.prpc import Broken, Event, Request
-from libevrpc.core.prpc_events import HeldBack
+from libevrpc.core.prpc_events import HeldBack, Settled
 from libevrpc.core.wires import (
     HELD_BYTES_MAX,
     BodyWriter,
@@ -167,14 +167,16 @@ def test_a_reader_may_have_last_words() -> None:
     assert quiet.farewell() == b""
 
 
-def test_who_may_take_an_end_for_an_answer_is_known_by_the_first_message() -> None:
+@pytest.mark.parametrize("first", [PRPC, b"LINE1\n", b"ASKa"])
+def test_who_may_take_an_end_for_an_answer_is_known_by_the_first_message(first: bytes) -> None:
     turns = wire("turns", b"ASK")
     ends = type(turns)("turns", False, turns.probe, Turns, resets=True)
-    for first in (PRPC, b"LINE1\n", b"ASKa"):
-        decoder = WireSwitch(SMALL, (*WIRES, ends))
-        assert decoder.may_read_as_answer
-        decoder.receive_data(first[:2])
-        assert decoder.may_read_as_answer
-        decoder.receive_data(first[2:])
-        assert not decoder.may_read_as_answer
+    decoder = WireSwitch(SMALL, (*WIRES, ends))
+    assert decoder.may_read_as_answer
+    assert decoder.receive_data(first[:2]) == []
+    assert decoder.may_read_as_answer
+    events = decoder.receive_data(first[2:] + PRPC)
+    assert events.count(Settled()) == (first != b"ASKa")
+    assert not decoder.may_read_as_answer
     assert not switch().may_read_as_answer
+    assert Settled() not in switch().receive_data(first)

@@ -360,13 +360,18 @@ def over_tcp(loop: EventLoop) -> tuple[Transport, Owner, socket.socket]:
 def test_an_end_is_a_reset_where_that_was_asked_for_unless_it_is_finished() -> None:
     loop = EventLoop("transport-test")
     loop.start()
-    for ending in ("close", "finish"):
+    for ending in ("close", "finish", "plain"):
         transport, owner, peer = over_tcp(loop)
         on_loop(loop, transport.reset_at_end)
+        if ending == "plain":
+            on_loop(loop, transport.end_plainly)
         assert transport.send(b"x")
         assert peer.recv(10) == b"x"
         if ending == "finish":
             finish(transport)
+            assert peer.recv(10) == b""
+        elif ending == "plain":
+            transport.close("over")
             assert peer.recv(10) == b""
         else:
             transport.close("failed")
