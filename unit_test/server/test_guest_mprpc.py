@@ -231,10 +231,12 @@ def test_a_killed_server_leaves_no_success_behind() -> None:
         done.send("one")
         assert done.text() == "one"
         caller.send("until cancelled")
+        silent = Consumer(address)  # nobody can tell yet that it would speak mprpc
         again = Consumer(address)  # answered behind the first, which so has begun
         again.send("two")
         assert again.text() == "two"
         os.kill(process.pid, signal.SIGKILL)
         assert caller.was_reset()
-        for each in (caller, done, again):
+        assert silent.was_reset()
+        for each in (caller, done, again, silent):
             each.sock.close()
