@@ -88,13 +88,16 @@ class CentersList:
         """Tell whether the centers have keys: all of them, or none."""
         return bool(self.centers[0].keys)
 
-    def digest(self) -> str:
-        """Return 32 hex digits, equal for lists that name the same centers.
+    def digest(self, generation: int = 1) -> str:
+        """Return 32 hex digits, equal for the same centers in the same `generation` of the list.
 
         Comments, spacing, keys and the order of lines do not count. Centers with different digests
-        do not elect each other.
+        do not elect each other: nor do they when a list comes again that was replaced before, and
+        somebody still has it from then.
         """
         text = "".join(f"{center}\n" for center in self.centers)
+        if generation > 1:
+            text = f"generation {generation}\n{text}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def center(self, center_id: int) -> CenterLine:

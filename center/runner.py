@@ -162,11 +162,11 @@ class Runner:
     def _make_node(self, data_dir: Path, new_cluster: bool) -> Node:
         loaded = self._store.load()
         if loaded.damaged:
-            log.warning("stored state is damaged, waiting for a leader: %s", loaded.damaged)
+            log.warning("stored state is damaged, it is not used: %s", loaded.damaged)
         settings = self._settings
         voters = Voters(
             tuple(sorted(self._addresses.items())),
-            self._list.digest(),
+            self._list.digest(settings.list_generation),
             settings.list_generation,
             tuple((each.id, each.peer_address) for each in self._list.centers),
         )
@@ -435,10 +435,19 @@ def _refuse_foreign(record: Record, voters: Voters, folder: Path) -> None:
 
     Raises:
         ConfigError: it was written under another centers list, and nobody said that the
-            list has changed.
+            list has changed; or the list has changed more than once since.
     """
-    if not record.fits(voters):
+    if record.fits(voters):
+        return
+    known = record.list_generation
+    if voters.generation > known + 1:
         raise ConfigError(
-            f"data folder {folder} belongs to another centers list; set data_dir, or, if the"
-            f" list was changed on purpose, list_generation = {record.list_generation + 1}"
+            f"data folder {folder} is of list_generation {known}, this list of"
+            f" {voters.generation}: a center that missed a change of the list, or comes back,"
+            f" starts with an empty folder; if this is the next change, list_generation ="
+            f" {known + 1}"
         )
+    raise ConfigError(
+        f"data folder {folder} belongs to another centers list; set data_dir, or, if the"
+        f" list was changed on purpose, list_generation = {known + 1}"
+    )

@@ -63,11 +63,13 @@ class Record:
     def fits(self, voters: Voters) -> bool:
         """Return whether a process with the list `voters` may go on from this record.
 
-        The list must be the one it was written under, or one of a later generation: else half
-        of those that were given a new list could go back to the old one, and elect by it.
+        The list must be the one it was written under, or that of the next generation. Half of
+        those that were given a new list could go back to an older one, and elect by it. And
+        who missed a change has left meanwhile, or may have: votes from before it, beside a
+        part of those that stay, could be a quorum apart from the others.
         """
         same = self.list_digest in ("", voters.digest)
-        return same or voters.generation > self.list_generation
+        return same or voters.generation == self.list_generation + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ class Watch:
             return f"its state cannot be written: {role.ledger.trouble}"
         if role.boot.trusted or role.state is not State.LOOKING:
             return ""
+        if role.boot.damaged and len(role.voters.ids) == 1:
+            return "state is damaged: start this center with --new-cluster to begin anew"
         if role.boot.damaged:
             return "state is damaged: waiting for a leader among the other centers"
         missing = ", ".join(map(self._named, role.boot.unheard))

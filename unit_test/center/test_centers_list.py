@@ -41,12 +41,14 @@ def test_lines_are_read_in_the_order_of_ids() -> None:
     assert three.quorum == 2
 
 
-def test_digest_knows_centers_alone() -> None:
+def test_digest_knows_centers_and_the_generation_alone() -> None:
     first = parse_centers_list(THREE, "list")
     same = parse_centers_list("3 [2001:db8:0::1] 8898 8899\n1 A 8898 8899\n2 b 8898 8899", "other")
     other = parse_centers_list(THREE.replace("1 a 8898", "1 a 8897"), "list")
     assert first.digest() == same.digest() != other.digest()
     assert len(first.digest()) == 32
+    assert first.digest(1) == first.digest() != first.digest(2) == same.digest(2)
+    assert first.digest(2) != first.digest(3)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,16 @@ def test_a_damaged_center_says_so() -> None:
     pump = Pump(1)
     pump.start(1, damaged=True)
     pump.run(3.1)
-    assert waits(pump, 1) == ["state is damaged: waiting for a leader among the other centers"]
+    assert waits(pump, 1) == [
+        "state is damaged: start this center with --new-cluster to begin anew"
+    ]
+
+
+def test_a_damaged_center_waits_for_the_others() -> None:
+    pump = Pump(3)
+    pump.start(1, damaged=True)
+    pump.run(3.1)
+    assert "state is damaged: waiting for a leader among the other centers" in waits(pump, 1)
 
 
 def test_a_center_whose_promise_is_under_way_waits_for_nobody() -> None:

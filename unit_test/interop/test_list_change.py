@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,8 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 PAUSE_S = 0.002
 """Between two calls: enough of them to be hit by whatever fails, and time for the others."""
+GONE_S = 1.0
+"""The ten seconds of the procedure, on one machine: so long ago was heard who was stopped."""
 
 
 class Load:
@@ -57,19 +60,34 @@ class Load:
 
 
 def change(cluster: Cluster, generation: int, ids: list[int]) -> None:
-    """Follow the written procedure."""
+    """Follow the written procedure, step by step."""
     leaving = [each for each in cluster.ids if each not in ids]
-    coming = [each for each in ids if each not in cluster.ids]
+    staying = [each for each in cluster.ids if each in ids]
     for center in leaving:
         cluster.stop(center)
-    cluster.leader()
+    wait_until(lambda: agreed(cluster, staying, leaving), what=f"step 2\n{cluster.logs()}")
     cluster.relist(generation, ids)
-    for center in [each for each in ids if each not in coming]:
+    for center in staying:
         cluster.stop(center)
         cluster.restart(center)
-    for center in coming:
-        cluster.restart(center)
+    for center in ids:
+        if center not in staying:
+            shutil.rmtree(cluster.folder / f"data-{center}", ignore_errors=True)
+            cluster.restart(center)
     cluster.leader()
+
+
+def agreed(cluster: Cluster, staying: list[int], leaving: list[int]) -> bool:
+    """See whether those that stay have one leader, one of them, and one map, and heard no other."""
+    seen = [status for each in staying if (status := cluster.status(each)) is not None]
+    heads = {(each.leader, each.map_epoch, each.version) for each in seen}
+    late = [view.last_heard_s for each in seen for view in each.centers if view.id in leaving]
+    return (
+        len(seen) == len(staying)
+        and len(heads) == 1
+        and seen[0].leader in staying
+        and all(heard_s < 0 or heard_s >= GONE_S for heard_s in late)
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,6 +138,30 @@ def test_a_center_that_comes_back_with_the_old_list_changes_nothing(tmp_path: Pa
         cluster.await_servers(server)
 
 
+def test_a_center_of_an_earlier_change_counts_for_nothing_when_its_list_comes_again(
+    tmp_path: Path,
+) -> None:
+    with Cluster(tmp_path) as cluster:
+        cluster.leader()
+        old = cluster.words(3)
+        change(cluster, 2, [1, 2, 4])
+        cluster.relist(3, [1, 2, 3])
+        process = cluster.launch(3)
+        assert process.wait() == 2, "its disk is from before both changes"
+        del cluster.processes[3]
+        assert "comes back, starts with an empty folder" in cluster.logs()
+        cluster.stop(4)
+        cluster.stop(2)
+        cluster.restart(2)
+        left = Process(old, tmp_path / "left.log")
+        cluster.servers.append(left)
+        left.first_line()
+        wait_until(lambda: "center 3 at 127.0.0.1 has another centers list" in cluster.logs())
+        status = cluster.status(2)
+        assert status is not None
+        assert not status.leader, "the list of the first generation is not that of the third"
+
+
 def test_a_list_that_was_edited_by_mistake_is_refused(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
         cluster.leader()
@@ -146,6 +188,9 @@ def test_one_center_grows_to_three(tmp_path: Path) -> None:
             cluster.processes[2].first_line()
             cluster.restart(3)
             assert cluster.epoch(cluster.leader()) > epoch
+            cluster.stop(2)
+            cluster.restart(2)  # without the option
+            cluster.leader()
             cluster.await_servers(server)
         assert load.calls
         assert not load.failures
