@@ -16,6 +16,7 @@ from typing import Protocol
 
 from libevrpc.core.timers import Timer
 from libevrpc.loop.eventloop import EventLoop
+from libevrpc.loop.pace import PACED_BYTES, paced
 from libevrpc.loop.poller import READ, WRITE
 
 __all__ = ["Transport", "TransportOwner", "reset_at_end", "tune_socket"]
@@ -314,7 +315,11 @@ class Transport:
             if not data:
                 owner.on_eof()
                 return
-            owner.on_bytes(data)
+            if len(data) < PACED_BYTES:
+                owner.on_bytes(data)
+            elif fewer_bytes := paced(owner.on_bytes, data):
+                self._chunk_bytes = fewer_bytes
+                return
             if len(data) < chunk_bytes or self._closed or not self._wanted & READ:
                 return
 
