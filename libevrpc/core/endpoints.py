@@ -32,6 +32,9 @@ UNIX_PREFIX = "unix://"
 TRANSPORTS = ("tcp", "http", "unix")
 """What TinyRPC writes before an address and an @."""
 
+_GRPC_SCHEMES = ("ipv4", "ipv6")
+"""What gRPC writes before an address, and a colon."""
+
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
 _DIGITS_AND_DOTS = re.compile(r"[0-9.]+")
 _EXAMPLES = "host:port, [v6]:port or unix:///path"
@@ -215,7 +218,14 @@ def _split_plain(text: str) -> tuple[str, str]:
     if colon and "/" in rest:
         port_text, _, path = rest.partition("/")
         raise ConfigError(f"address {text!r}: {'/' + path!r} is too much; write {name}:{port_text}")
+    if "@" in text:
+        address = text.rpartition("@")[2]
+        raise ConfigError(
+            f"address {address!r}: neither user nor password stands here, before an @"
+        )
     if text.count(":") > 1:
+        if name in _GRPC_SCHEMES:
+            raise ConfigError(f"address {text!r}: write {rest}")
         raise ConfigError(f"address {text!r}: write an IPv6 address in brackets: [v6]:port")
     name, colon, port_text = text.partition(":")
     if not colon:

@@ -336,6 +336,8 @@ def _parse_http(text: str, rest: str) -> Target:
 
 def _parse_dns(text: str, rest: str) -> Target:
     before, query = _split_query(text, rest)
+    if before.startswith("/") and _is_address(before[1:]):  # as gRPC has it
+        raise ConfigError(f"target {text!r}: did you mean dns://{before[1:]}?")
     endpoints = _unweighted(text, before)
     if len(endpoints) != 1 or endpoints[0].path:
         raise ConfigError(f"target {text!r}: write one name and a port: dns://name:port")

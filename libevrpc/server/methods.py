@@ -370,6 +370,9 @@ def _handler_of(
     if method.client_streaming or method.server_streaming:
         raise UsageError(f"{descriptor.full_name}.{method.name} streams, which is not supported")
     # snake_case first: a class made by service_base has every proto name already
+    if isinstance(implementation, type):
+        kind = implementation.__name__
+        raise UsageError(f"{kind} is a class: serve an object of it, {kind}()")
     names = (snake_case(method.name), method.name)
     for name in names:
         if isinstance(implementation, Mapping):

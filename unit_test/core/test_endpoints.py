@@ -97,7 +97,8 @@ def test_tinyrpc_spelling_is_read(text: str, transport: str, address: str) -> No
         ("tcp@unix:///run/e", "write tcp@host:port"),
         ("unix@run/e.sock", "absolute file path"),
         ("http@a", "has no port; write a:port"),
-        ("ftp@a:1", "'ftp@a' is not a host name"),
+        ("ftp@a:1", "'a:1': neither user nor password stands here, before an @"),
+        ("ipv4:10.0.0.1:1", r"write 10.0.0.1:1$"),
     ],
 )
 def test_wrong_tinyrpc_spelling_is_refused(text: str, told: str) -> None:

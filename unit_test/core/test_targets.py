@@ -120,6 +120,8 @@ def test_a_span_of_a_target_has_a_default() -> None:
         ("dns://a:1,b:1", "write one name and a port"),
         ("dns://unix:///a", "write one name and a port"),
         ("dns://a", "a:port"),
+        ("dns:///a:1", r"did you mean dns://a:1\?"),
+        ("etcd://user:word@a:1", "'a:1': neither user nor password stands here"),
         ("file://etc/x", r"did you mean file:///etc/x\?"),
         ("file:///", "file:///etc/servers.json"),
         ("file://", "file:///etc/servers.json"),

@@ -65,6 +65,16 @@ def test_an_async_protobuf_handler_is_refused() -> None:
         server.add_service({"echo": echo}, cast(Any, echo_pb2))
 
 
+def test_a_class_is_no_protobuf_handler() -> None:
+    class Handler:
+        def echo(self, request: object) -> object:
+            return request
+
+    server = RpcServer("127.0.0.1:0")
+    with pytest.raises(UsageError, match=r"Handler is a class: serve an object of it, Handler\(\)"):
+        server.add_service(Handler, ECHO)
+
+
 def test_properties_are_left_alone() -> None:
     server = RpcServer("127.0.0.1:0")
     server.add_object(Moody())
