@@ -7,6 +7,9 @@ come first, so that no process is left with one of them at the end.
 Where centers must keep their leader, a test that keeps both cores busy beside them is a fault that
 nobody asked for: what is marked `alone` waits until the others have ended the test that they are
 in, and then they wait for it.
+
+The programs that tests start compile Python's files once for all of them, wherever the environment
+says that nobody keeps compiled files: each start of a center would compile all of them again.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ FOLDER = "LIBEVRPC_TEST_LOCKS"
 """Where in the environment the folder of the locks stands."""
 TRACED = "COVERAGE_PROCESS_CONFIG"
 """By this in its environment a program knows that coverage wants to trace it."""
+COMPILED = "compiled"
+"""Folder of compiled files, beside the locks."""
 LOCKS = pytest.StashKey[tuple[IO[bytes], IO[bytes]]]()
 
 
@@ -54,17 +59,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the locks that the processes of one run have in common, or open them."""
+    """Make what the processes of one run have in common, or open it."""
     if hasattr(config, "workerinput"):
         folder = Path(os.environ[FOLDER])
+        let_programs_keep_compiled(folder)
         config.stash[LOCKS] = (
             folder.joinpath("door").open("wb"),
             folder.joinpath("room").open("wb"),
         )
-    elif config.getoption("numprocesses", None):
-        made = tempfile.TemporaryDirectory(prefix="libevrpc-locks-")
-        config.add_cleanup(made.cleanup)
+        return
+    made = tempfile.TemporaryDirectory(prefix="libevrpc-run-", ignore_cleanup_errors=True)
+    config.add_cleanup(made.cleanup)
+    if config.getoption("numprocesses", None):
         os.environ[FOLDER] = made.name  # the other processes inherit it
+    else:
+        let_programs_keep_compiled(Path(made.name))
+
+
+def let_programs_keep_compiled(folder: Path) -> None:
+    """Let what tests start from now on keep compiled files below `folder`, if nowhere else."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder / COMPILED)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the test's own time-out

@@ -72,3 +72,37 @@ def test_what_is_marked_alone_has_the_machine_to_itself(tmp_path: Path) -> None:
         beside += bool(inside)
         inside.append(who)
     assert beside, "nothing ran side by side"
+
+
+COMPILING = """
+import subprocess
+import sys
+
+ASKED = "import sys; print(sys.dont_write_bytecode, sys.pycache_prefix)"
+
+
+def test_programs():
+    words = [sys.executable, "-c", ASKED]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    assert told.startswith("False ")
+    assert told.endswith("/compiled")
+"""
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_programs_keep_compiled_files_where_nobody_else_does(
+    tmp_path: Path, processes: str
+) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["unit_test.fix_parallel"]\n')
+    (tmp_path / "test_compiling.py").write_text(COMPILING)
+    arguments = ["-q", "-n", processes, "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments, str(tmp_path)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -26,12 +26,18 @@ class ZooKeeperProfile:
     sync_limit: int = 5
     notify_ms: int = 200
     heap_mib: int = 512
+    options: tuple[str, ...] = ()
+    """Further ones of the JVM."""
 
 
 DEFAULT = ZooKeeperProfile()
 FAST = ZooKeeperProfile(tick_ms=100, init_limit=50, sync_limit=3, notify_ms=50)
-SMALL = ZooKeeperProfile(tick_ms=500, heap_mib=64)
-"""For tests: sessions may be as short as a second, and a busy machine does not upset it."""
+SMALL = ZooKeeperProfile(
+    tick_ms=500, heap_mib=64, options=("-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no")
+)
+"""For tests: sessions may be as short as a second, and a busy machine does not upset it. It is
+compiled only as far as a short life is worth, and what it has written outlives it, not the
+machine."""
 
 
 def missing() -> str:
@@ -74,6 +80,7 @@ class ZooKeeperCluster(Cluster):
         config.write_text("\n".join(lines) + "\n")
         words = [
             *("java", f"-Xmx{self.profile.heap_mib}m", "-XX:+UseSerialGC"),
+            *self.profile.options,
             f"-Dzookeeper.fastleader.minNotificationInterval={self.profile.notify_ms}",
             *("-cp", f"{JAR}:{LOGGER}"),
             *("org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)),

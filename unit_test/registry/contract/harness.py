@@ -74,16 +74,23 @@ class Harness(ABC):
 
     @abstractmethod
     def down(self) -> None:
-        """Let the registry stop answering: its process killed, or frozen."""
+        """Let the registry die, with what it keeps in memory alone."""
+
+    def silence(self) -> None:
+        """Let it stop answering in the way that costs least, as where its process is frozen."""
+        self.down()
 
     @abstractmethod
     def up(self) -> None:
         """Let it answer again, with what it keeps of its own; nothing happens if it does."""
 
     @contextmanager
-    def outage(self) -> Iterator[None]:
-        """Be down for a block, for OUTAGE_S at least, and back after it."""
-        self.down()
+    def outage(self, *, dead: bool = False) -> Iterator[None]:
+        """Be down for a block, for OUTAGE_S at least, and back after it; `dead`: and not frozen."""
+        if dead:
+            self.down()
+        else:
+            self.silence()
         try:
             yield
             threading.Event().wait(OUTAGE_S)

@@ -78,7 +78,7 @@ class ListContract:
         ):
             view.until_addresses(one.address)
             known = len(view.lists)
-            with harness.outage():
+            with harness.outage(dead=True):
                 with watched(harness, service, tmp_path / "probe") as probe:
                     probe.until(probe.resolver.trouble, "the registry is known to be down")
                     assert not probe.lists

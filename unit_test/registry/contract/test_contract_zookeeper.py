@@ -33,6 +33,9 @@ class ZooKeeperHarness(Harness):
     def down(self) -> None:
         self._cluster.nodes[1].kill()
 
+    def silence(self) -> None:
+        self._cluster.nodes[1].freeze()  # a JVM takes its time to start
+
     def up(self) -> None:
         self._cluster.mend()
 

@@ -30,7 +30,11 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[OneCente
         made = []
         for name in ("old", "new"):
             folder = tmp_path_factory.mktemp(name)
-            made.append(stack.enter_context(OneCenter(folder, 1, folder / "compiled")))
+            made.append(OneCenter(folder, 1, folder / "compiled"))
+            stack.callback(made[-1].close)
+            made[-1].start()  # both at once
+        for each in made:
+            each.leader()
         yield made
 
 
