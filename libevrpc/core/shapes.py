@@ -141,7 +141,8 @@ def parts(value: Any) -> dict[str, Any]:
         }
     if isinstance(value, SimpleNamespace):
         return vars(value)
-    raise TypeError(f"cannot be sent: {type(value).__name__}")
+    named = "an int beyond 64 bits" if isinstance(value, int) else type(value).__name__
+    raise TypeError(f"cannot be sent: {named}")
 
 
 def text_parts(value: Any) -> dict[str, Any] | str:

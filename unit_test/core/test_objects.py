@@ -86,6 +86,11 @@ def test_what_only_one_of_them_carries() -> None:
             encode_value(value, kind)
 
 
+def test_a_number_that_is_too_large_is_called_so() -> None:
+    with pytest.raises(RpcError, match="an int beyond 64 bits"):
+        encode_value({"a": [2**64]}, MSGPACK)
+
+
 @BOTH
 def test_value_within_itself_is_refused(kind: int) -> None:
     endless: list[Any] = []
