@@ -40,6 +40,8 @@ LOOK_S = 0.02
 PATIENT_S = 60.0
 OUTAGE_S = float(os.environ.get("LIBEVRPC_TEST_OUTAGE_S", "0"))
 """An outage lasts until it has been noticed, and this long: 60 is worth a run by hand."""
+NOTHING_YET = ("has not told yet", "no answer yet")
+"""What resolvers say while their first question is on its way."""
 
 _ports = itertools.count(1)
 _names = itertools.count(1)
@@ -181,6 +183,15 @@ class Watched:
                     text = f"not within {WAIT_S:g} s: {what}; told: {self.now[:5]}"
                     raise AssertionError(f"{text}; trouble: {self.resolver.trouble()}")
                 self._changed.wait(LOOK_S)  # not all that is waited for is told
+
+    def until_down(self) -> None:
+        """Wait until the resolver knows that the registry is down, not only nothing from it yet."""
+
+        def known() -> bool:
+            text = str(self.resolver.trouble() or NOTHING_YET[0])
+            return not any(each in text for each in NOTHING_YET)
+
+        self.until(known, "the registry is known to be down")
 
     def until_addresses(self, *addresses: str) -> None:
         """Wait until exactly these servers are told."""

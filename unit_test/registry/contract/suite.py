@@ -80,7 +80,7 @@ class ListContract:
             known = len(view.lists)
             with harness.outage(dead=True):
                 with watched(harness, service, tmp_path / "probe") as probe:
-                    probe.until(probe.resolver.trouble, "the registry is known to be down")
+                    probe.until_down()
                     assert not probe.lists
                 later.enter_context(announced(harness, two, tmp_path / "2"))
             view.until_addresses(one.address, two.address)  # back: nothing lost
@@ -111,7 +111,7 @@ class ListContract:
             first.until_addresses(server.address)
             with harness.outage():
                 second = views.enter_context(watched(harness, service, tmp_path / "second"))
-                second.until(second.resolver.trouble, "the registry is known to be down")
+                second.until_down()
             second.until_addresses(server.address)
 
     def test_when_the_last_server_says_goodbye(self, harness: Harness, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ class AnnounceContract(ListContract):
             with harness.outage():
                 registrar.update(replace(server, services=(two,)))
                 with watched(harness, one, tmp_path / "probe") as probe:
-                    probe.until(probe.resolver.trouble, "the registry is known to be down")
+                    probe.until_down()
             second.until_addresses(server.address)
             first.until_addresses(stays.address)
 
