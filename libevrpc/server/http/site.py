@@ -107,16 +107,21 @@ class HttpSite:
             return self._other_method(head, service, method)
         call = _call_of(head, service, method)
         if isinstance(call, HttpReply):  # what is not here needs no right Content-Type either
-            return self._missing(service, method) or call
+            return self._missing(head, service, method) or call
         return call
 
-    def _missing(self, service: str, method: str) -> HttpReply | None:
-        """Return the refusal of a method that is not here; None: it is."""
+    def _missing(self, head: HttpHead, service: str, method: str) -> HttpReply | None:
+        """Return the refusal of a method that is not here; None: it is.
+
+        What is here only those learn who show a token, where the server wants one.
+        """
+        if (refused := self.unknown(head)) is not None:
+            return refused
         entry = self._context.methods().find(service, method)
         return None if isinstance(entry, MethodEntry) else refusal(entry.errno, entry.text)
 
     def _other_method(self, head: HttpHead, service: str, method: str) -> HttpReply:
-        missing = self._missing(service, method)
+        missing = self._missing(head, service, method)
         if missing is not None:
             return missing
         if head.method == "OPTIONS":

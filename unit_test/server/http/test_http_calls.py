@@ -354,6 +354,21 @@ def test_a_guarded_server_wants_the_token_with_each_request(
     assert http.to_end() == b""
 
 
+@pytest.mark.parametrize("path", ["/Foo/Nope", "/None/Nope", "/Foo/Sum"])
+@pytest.mark.parametrize("method", ["POST", "GET", "OPTIONS"])
+def test_a_guarded_server_names_its_methods_to_nobody_without_the_token(
+    serve: Serve, peer: Peer, tmp_path: Path, method: str, path: str
+) -> None:
+    secret = tmp_path / "token"
+    write_secret(str(secret), "a test's", "opensesameplease")
+    http = peer(serve(token_file=str(secret)))
+    for headers in ("", "Authorization: Bearer wrong\r\n"):
+        answer = http.get(path, headers, method)
+        assert (answer.status, b"has" in answer.body) == (401, False)
+    answer = http.get(path, "Authorization: Bearer opensesameplease\r\n", method)
+    assert answer.status in (204, 404, 405, 415)
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_curl_calls_a_method(serve: Serve) -> None:
     serving = serve()
