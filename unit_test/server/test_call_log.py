@@ -19,6 +19,7 @@ from libevrpc import RpcError
 from libevrpc.client.call_log import LoggedCall
 from libevrpc.core.prpc_encode import encode_request
 from unit_test.fix_net import free_port
+from unit_test.fix_parallel import TRACED
 from unit_test.fix_rpc import Serving, body, request, wait_until
 
 pytestmark = pytest.mark.live
@@ -246,11 +247,13 @@ threading.Event().wait()
 
 def logged_until_sigterm(code: str, *arguments: str) -> int:
     """Run a program until it says that it is ready, then send it SIGTERM."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop(TRACED, None)  # coverage takes SIGTERM for itself
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment,
     ) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"

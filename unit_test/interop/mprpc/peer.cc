@@ -37,13 +37,11 @@ void Connected(zhandle_t *handle, int type, int state, const char *, void *) {
 
 zhandle_t *Session(const char *hosts) {
   zoo_set_debug_level(static_cast<ZooLogLevel>(0));
-  sem_t connected;
-  sem_init(&connected, 0, 0);
-  zhandle_t *handle = zookeeper_init(hosts, Connected, 30000, nullptr, nullptr, 0);
+  auto *connected = new sem_t;  // the session's thread may still be in it when we go on
+  sem_init(connected, 0, 0);
+  zhandle_t *handle = zookeeper_init(hosts, Connected, 30000, nullptr, connected, 0);
   if (handle == nullptr) std::exit(3);
-  zoo_set_context(handle, &connected);
-  if (zoo_state(handle) != ZOO_CONNECTED_STATE) sem_wait(&connected);
-  zoo_set_watcher(handle, nullptr);  // its semaphore is about to go
+  sem_wait(connected);
   return handle;
 }
 
