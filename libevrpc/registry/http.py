@@ -241,7 +241,7 @@ class HttpWatchSession:
         except (ConfigError, RegistryError) as exc:
             if listed.address not in self._named and len(self._named) < NAMED_MAX:
                 self._named.add(listed.address)
-                log.warning("left out of the list: %s: %s", listed.address, exc)
+                log.warning("left out of the list: %.200r: %s", listed.address, exc)
             return None
         if self._service and self._service not in record.services:
             return None

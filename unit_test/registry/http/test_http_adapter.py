@@ -260,7 +260,7 @@ def test_unreadable_entries_are_left_out_and_named_once(
     watching = session(foreign.target)
     for _ in range(2):
         assert [each.address for each in watching.fetch()] == ["10.0.0.1:1"]
-    assert caplog.text.count("left out of the list: nonsense") == 1
+    assert caplog.text.count("left out of the list: 'nonsense'") == 1
     started = registry()
     peer = started.peer()
     headers = "X-Tinyrpc-Server: tcp@10.0.0.1:1\r\nContent-Type: application/json\r\n"
