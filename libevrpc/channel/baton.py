@@ -127,7 +127,13 @@ class ReaderBaton(ABC):
             return
         if call.stage is CallStage.BUSY:
             self._go_down(CallFailure(Errno.FAILED_SOCKET, "a caller was interrupted", sent=True))
-        if self._reader is call or (
+            # whether it was a follower yet, or still is, nobody can tell: who hands the baton to
+            # one that has left passes it on himself, and for one of a dead connection twice is fine
+            call.stage = CallStage.LEFT
+            self._followers.pop(call, None)
+            if self._reader is call or call.promoted:
+                self._pass_baton()
+        elif self._reader is call or (
             call.gate is not None and not self._leave_followers(call) and call.promoted
         ):
             self._pass_baton()
@@ -167,6 +173,8 @@ class ReaderBaton(ABC):
                 follower.promoted = True
                 assert follower.gate is not None
                 follower.gate.release()
+                if follower.stage is CallStage.LEFT:
+                    continue  # it was interrupted meanwhile
                 return
             reader, self._reader = self._reader, None
             if self._futures and self._loop.post(self._adopt):
