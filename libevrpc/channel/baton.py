@@ -128,8 +128,8 @@ class ReaderBaton(ABC):
         if call.stage is CallStage.BUSY:
             self._go_down(CallFailure(Errno.FAILED_SOCKET, "a caller was interrupted", sent=True))
             # whether it was a follower yet, or still is, nobody can tell: who hands the baton to
-            # one that has left passes it on himself, and for one of a dead connection twice is fine
-            call.stage = CallStage.LEFT
+            # one that was torn away passes it on himself; twice is fine on a dead connection
+            call.stage = CallStage.TORN
             self._followers.pop(call, None)
             if self._reader is call or call.promoted:
                 self._pass_baton()
@@ -173,8 +173,8 @@ class ReaderBaton(ABC):
                 follower.promoted = True
                 assert follower.gate is not None
                 follower.gate.release()
-                if follower.stage is CallStage.LEFT:
-                    continue  # it was interrupted meanwhile
+                if follower.stage is CallStage.TORN:
+                    continue
                 return
             reader, self._reader = self._reader, None
             if self._futures and self._loop.post(self._adopt):

@@ -35,6 +35,7 @@ class CallStage(Enum):
     LEADS = "asleep with the baton"
     FOLLOWS = "asleep at its gate"
     LEFT = "done with the connection"
+    TORN = "taken away by an exception"
 
 
 class ClientCall:
