@@ -15,6 +15,8 @@ A client::
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from libevrpc.client.client import RpcClient
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
@@ -32,11 +34,13 @@ from libevrpc.errors import (
     UsageError,
 )
 from libevrpc.server.calls import Deferred, ServerController
-from libevrpc.server.http.registry import HttpRegistry
 from libevrpc.server.methods import inline
 from libevrpc.server.server import RpcServer
 from libevrpc.server.servicer import service_base
 from libevrpc.server.statistics import ServerStatistics
+
+if TYPE_CHECKING:
+    from libevrpc.server.http.registry import HttpRegistry
 
 __all__ = [
     "Balancer",
@@ -67,3 +71,12 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import what few programs use when it is first asked for."""
+    if name == "HttpRegistry":
+        from libevrpc.server.http.registry import HttpRegistry
+
+        return HttpRegistry
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,6 @@ from typing import Any
 
 import msgpack
 
-from libevrpc.core.shapes import parts
 from libevrpc.errors import Errno, RpcError
 
 __all__ = [
@@ -103,12 +102,20 @@ def _keywords(value: Any) -> dict[str, Any]:
     raise RpcError.from_errno(Errno.BAD_REQUEST, text)
 
 
+def _parts(value: Any) -> Any:
+    """Take apart what neither msgpack nor JSON knows; few programs have such values."""
+    from libevrpc.core.shapes import parts
+
+    return parts(value)
+
+
 def _pack(value: Any, content_type: int, errno: int) -> bytes:
     try:
         if content_type == ContentType.MSGPACK:
-            return bytes(msgpack.packb(value, default=parts))
+            return bytes(msgpack.packb(value, default=_parts))
         if content_type == ContentType.JSON:
-            return json.dumps(value, separators=(",", ":"), allow_nan=False, default=parts).encode()
+            text = json.dumps(value, separators=(",", ":"), allow_nan=False, default=_parts)
+            return text.encode()
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise RpcError.from_errno(errno, f"value cannot be sent: {exc}") from None
     raise _unsupported(content_type, errno)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from libevrpc.core.gob import Schema, schema_of
 from libevrpc.core.objects import decode_arguments
-from libevrpc.core.shapes import shaped
 from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
+
+if TYPE_CHECKING:
+    from libevrpc.core.gob import Schema
 
 __all__ = ["ObjectShape", "decoder_of", "shape_of"]
 
@@ -59,6 +60,8 @@ def shape_of(function: Callable[..., Any]) -> ObjectShape:
 def _schema(hint: Any) -> Schema | None:
     if hint in (None, type(None)):
         return None
+    from libevrpc.core.gob import schema_of  # who annotates nothing pays nothing
+
     try:
         return schema_of(hint)
     except (UsageError, TypeError):
@@ -74,6 +77,8 @@ def decoder_of(shape: ObjectShape) -> Callable[[bytes, int], tuple[list[Any], di
     schema = shape.argument
     if schema is None or not schema.is_struct:
         return decode_arguments
+    from libevrpc.core.shapes import shaped
+
     [name] = shape.names
 
     def decode(payload: bytes, content_type: int) -> tuple[list[Any], dict[str, Any]]:
