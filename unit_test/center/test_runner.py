@@ -194,9 +194,20 @@ def test_a_map_that_cannot_be_read_is_not_served(
         runner.stop()
 
 
+@pytest.mark.usefixtures("opening")  # it writes the list
 def test_a_large_map_is_read_beside_the_node(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    rare = {"data_dir": str(tmp_path / "data"), "report_s": 30.0, "expiry_s": 59.0}
+    runner = open_center(None, tmp_path / "centers_list", settings=rare).runner()
+    try:
+        read_beside(runner, monkeypatch)
+    finally:
+        runner.stop()
+
+
+def read_beside(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commit three maps while the first is read; no other map follows of itself."""
     readers: set[str] = set()
     read: list[MapRecord] = []
     first_waits, go = threading.Event(), threading.Event()
