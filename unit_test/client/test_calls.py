@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from random import Random
@@ -21,6 +20,7 @@ from libevrpc import (
     UsageError,
 )
 from libevrpc.core.balancers import RandomBalancer
+from unit_test.fix_fork import result_in_child
 from unit_test.fix_net import free_port
 from unit_test.fix_rpc import ECHO, WAIT_S, Foo, Serving, request, wait_until
 
@@ -299,15 +299,7 @@ def test_many_threads_share_one_client(serving: Serving) -> None:
 def test_forked_child_calls_on_connections_of_its_own(serving: Serving) -> None:
     client = serving.client()
     assert client.call("Foo.Sum", 1) == 1
-    child = os.fork()
-    if not child:
-        status = 4
-        try:
-            status = 0 if client.call("Foo.Sum", 1, 1) == 2 else 3
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert result_in_child(lambda: client.call("Foo.Sum", 1, 1)) == 2
     assert client.call("Foo.Sum", 3) == 3
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import queue
 import threading
 import warnings
@@ -15,6 +14,7 @@ import pytest
 
 from libevrpc import RpcClient, RpcServer
 from libevrpc.channel import background
+from unit_test.fix_fork import result_in_child
 from unit_test.fix_rpc import ECHO, WAIT_S, Serving, request, wait_until
 from unit_test.registry.fake_center import FakeCenter, map_of
 
@@ -102,17 +102,15 @@ def test_who_used_nothing_or_closed_it_is_not_warned(serving: Serving) -> None:
 def test_what_a_child_drops_is_still_the_parents(serving: Serving) -> None:
     client = serving.client()
     assert client.call("Foo.Sum", 1) == 1
-    child = os.fork()
-    if child == 0:
-        status = 3
-        try:
-            with warnings.catch_warnings(record=True) as told:
-                warnings.simplefilter("always")
-                serving._clients.clear()  # noqa: SLF001
-                del client
-            status = len(told)
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def in_child() -> int:
+        nonlocal client
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            serving._clients.clear()  # noqa: SLF001
+            del client
+        return len(told)
+
+    assert result_in_child(in_child) == 0
     assert client.call("Foo.Sum", 1) == 1
     assert serving.server.statistics().connections == 1

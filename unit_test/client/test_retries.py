@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -24,6 +23,7 @@ from libevrpc.core.endpoints import EndpointSet
 from libevrpc.core.prpc import Request
 from libevrpc.core.prpc_encode import encode_error, encode_reply
 from unit_test.fix_channel import Fake
+from unit_test.fix_fork import result_in_child
 from unit_test.fix_net import free_port
 from unit_test.fix_rpc import WAIT_S, Serving, wait_until
 
@@ -210,8 +210,7 @@ def test_child_made_while_others_call_has_a_channel_of_its_own(serving: Serving)
         inner = threading.Thread(target=lambda: results.append(client.call("Foo.Sum", 3)))
         inner.start()
         inner.join(WAIT_S)
-        results.append(client.future("Foo.Sum", 4).result(WAIT_S))
-        return 0 if results == [3, 4] else 3
+        return sum(results) + int(client.future("Foo.Sum", 4).result(WAIT_S))
 
     callers = [threading.Thread(target=load) for _ in range(4)]
     for caller in callers:
@@ -219,14 +218,7 @@ def test_child_made_while_others_call_has_a_channel_of_its_own(serving: Serving)
     for _ in range(3):
         before = serving.server.statistics().calls
         wait_until(lambda before=before: serving.server.statistics().calls > before + 20)
-        child = os.fork()
-        if not child:
-            status = 4
-            try:
-                status = in_child()
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert result_in_child(in_child) == 7
     ended.set()
     for caller in callers:
         caller.join(WAIT_S)

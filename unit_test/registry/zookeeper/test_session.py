@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from libevrpc.registry.base import Announcement
 from libevrpc.registry.session import RegistryError
 from libevrpc.registry.zookeeper import ZooKeeperAnnounceSession, registrar, resolver
 from libevrpc.settings import ClientSettings, ServerSettings
+from unit_test.fix_fork import result_in_child
 from unit_test.fix_rpc import wait_until
 from unit_test.registry.zookeeper.tree import (
     SHORT_S,
@@ -241,10 +241,7 @@ def test_a_forked_child_leaves_the_session_to_its_parent(zookeeper: ZooKeeperClu
     target = target_of(zookeeper.hosts(), root=f"/{new_name('fork')}")
     with announcing(target, ECHO) as server, watching(target, "a.B") as session:
         assert addresses(session) == ["127.0.0.1:1"]
-        child = os.fork()
-        if child == 0:  # pragma: no cover - in the child, which has no report
-            os._exit(_in_child(session, target))
-        assert os.waitpid(child, 0)[1] == 0
+        assert result_in_child(lambda: _in_child(session, target)) == 0
         server.wake()
         server.beat(1.0)
         assert addresses(session) == ["127.0.0.1:1"]
