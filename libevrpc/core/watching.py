@@ -7,8 +7,9 @@ thread. Three rules stand behind it:
   together, a window later.
 * A registry that cannot be asked takes nobody out of a list that was good.
 * A registry that has just come back may have forgotten servers that are alive and will announce
-  themselves again. So for `settle_s` after trouble, and where only a remembered list is known, new
-  servers are believed, missing ones are kept.
+  themselves again. So for `settle_s` after trouble new servers are believed and missing ones are
+  kept. A list that is only remembered may be old: any server that the registry names replaces it,
+  and an empty answer does so when it has lasted that long.
 """
 
 from __future__ import annotations
