@@ -45,12 +45,13 @@ CENTER_SPAN_MAX_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one setting is for, and which values it may have."""
+    """What one setting is for, which values it may have; `instead` ends what is said of others."""
 
     about: str
     at_least: float | None = None
     at_most: float | None = None
     choices: tuple[str, ...] = ()
+    instead: str = ""
 
     def complaint(self, value: object) -> str | None:
         """Say what would be right where `value` is not; None where it is."""
@@ -58,9 +59,9 @@ class Rule:
             return f"must be one of: {', '.join(self.choices)}"
         if isinstance(value, int | float):
             if self.at_least is not None and value < self.at_least:
-                return f"must be at least {self.at_least:g}"
+                return f"must be at least {self.at_least:g}{self.instead}"
             if self.at_most is not None and value > self.at_most:
-                return f"must be at most {self.at_most:g}"
+                return f"must be at most {self.at_most:g}{self.instead}"
         return None
 
 
@@ -70,16 +71,18 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
     choices: tuple[str, ...] = (),
+    instead: str = "",
 ) -> Any:
     """Return the field of a setting."""
-    return dataclasses.field(
-        default=default, metadata={"rule": Rule(about, at_least, at_most, choices)}
-    )
+    rule = Rule(about, at_least, at_most, choices, instead)
+    return dataclasses.field(default=default, metadata={"rule": rule})
 
 
-def count(default: int, about: str, at_least: int = 1, at_most: int = 1_000_000) -> Any:
+def count(
+    default: int, about: str, at_least: int = 1, at_most: int = 1_000_000, instead: str = ""
+) -> Any:
     """Return the field of a whole number."""
-    return setting(default, about, at_least, at_most)
+    return setting(default, about, at_least, at_most, instead=instead)
 
 
 def span(default: float, about: str, at_least: float = 0.001) -> Any:

@@ -20,6 +20,7 @@ from libevrpc import rules
 from libevrpc.errors import ConfigError
 from libevrpc.inifile import nearest, read_ini
 from libevrpc.rules import BODY_BYTES_LEAST, KIB, MIB, MisfitError, Rule, require
+from libevrpc.variables import PREFIX, warn_of_strangers
 
 __all__ = ["CenterSettings", "ClientSettings", "ServerSettings", "adjusted", "load_settings"]
 
@@ -68,7 +69,14 @@ class ServerSettings(_Settings):
     threads: int = rules.count(2, "loop threads, which share the connections", at_most=64)
     workers: int = rules.count(32, "worker threads, which run the handlers", at_most=4096)
     queue_max: int = rules.count(1024, "calls that wait for a worker; one more is answered 2004")
-    processes: int = rules.count(1, "processes that share the listening sockets", at_most=1)
+    processes: int = rules.count(
+        1,
+        "processes of this server; more than one are not supported yet",
+        at_most=1,
+        instead="; one process is all that a server is so far: start several servers on this host,"
+        " each with a port of its own, and give their clients a registry, or"
+        " list://host:port,host:port",
+    )
     wires: tuple[str, ...] = rules.setting(
         ("all",),
         "protocols beside PRPC on the same port, by name; all: those that are installed and need"
@@ -313,15 +321,16 @@ def load_settings(
         kind: `ServerSettings`, `ClientSettings` or `CenterSettings`.
         config: an ini file. It may hold the other sections too; those are checked, not used.
         arguments: values by name; None means "not given". An address list may be one string.
-        environ: the environment, if not this process's. Variables that name no setting are left
-            alone: a container platform sets LIBEVRPC_SERVER_SERVICE_HOST beside a service that
-            happens to be called libevrpc-server.
+        environ: the environment, if not this process's. Variables that name no setting of any
+            role are told of once, as warnings, and do nothing else.
 
     Raises:
         ConfigError: one line that names the place, what was found and what would be right.
     """
     in_file = _from_ini(kind, config) if config is not None else {}
-    nearer = _from_environ(kind, os.environ if environ is None else environ)
+    environ = os.environ if environ is None else environ
+    warn_of_strangers(environ, {section: rules_of(each) for section, each in KINDS.items()})
+    nearer = _from_environ(kind, environ)
     nearer |= _from_arguments(kind, arguments or {})
     try:
         return kind(**{**in_file, **nearer})
@@ -373,7 +382,7 @@ def adjusted(settings: AnySettings, arguments: Mapping[str, object]) -> AnySetti
 def _from_environ(kind: type[_Settings], environ: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name in rules_of(kind):
-        variable = f"LIBEVRPC_{kind.SECTION}_{name}".upper()
+        variable = f"{PREFIX}{kind.SECTION}_{name}".upper()
         if variable in environ:
             try:
                 found[name] = parse_value(kind, name, environ[variable])

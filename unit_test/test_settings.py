@@ -63,9 +63,24 @@ def test_the_environment_of_this_process_is_the_default(monkeypatch: pytest.Monk
     assert load_settings(ClientSettings).balancer == "round_robin"
 
 
-def test_variables_that_name_no_setting_are_left_alone() -> None:
-    environ = {"LIBEVRPC_SERVER_SERVICE_HOST": "10.0.0.1"}
-    assert load_settings(ServerSettings, environ=environ) == ServerSettings()
+def test_variables_that_name_no_setting_stop_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    environ = {"LIBEVRPC_SERVER_SERVICE_HOST": "10.0.0.1", "LIBEVRPC_SERVER_THREADZ": "4"}
+    for _ in range(2):
+        assert load_settings(ServerSettings, environ=environ) == ServerSettings()
+    assert [each.getMessage() for each in caplog.records] == [
+        "environment variable LIBEVRPC_SERVER_THREADZ is no setting and does nothing; did you mean"
+        " LIBEVRPC_SERVER_THREADS?"
+    ]
+
+
+def test_more_processes_than_one_are_refused_with_what_to_do() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_settings(ServerSettings, arguments={"processes": 2}, environ={})
+    assert str(refused.value) == (
+        "argument processes = 2: must be at most 1; one process is all that a server is so far:"
+        " start several servers on this host, each with a port of its own, and give their clients a"
+        " registry, or list://host:port,host:port"
+    )
 
 
 def test_settings_never_change() -> None:

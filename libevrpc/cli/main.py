@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     logging.getLogger("libevrpc").addHandler(logging.NullHandler())  # what fails is printed below
+    if logging.lastResort is not None:  # a mistyped variable is told nowhere else
+        logging.getLogger("libevrpc.variables").addHandler(logging.lastResort)
     as_json = "--json" in words
     try:
         result = _run(words, as_json)

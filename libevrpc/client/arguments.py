@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from operator import index
 from typing import Any
 
 from libevrpc.client.controller import ClientController
 from libevrpc.errors import UsageError
+from libevrpc.inifile import nearest
 
-__all__ = ["TIMEOUT_S_MAX", "check_controller", "check_foreign", "key_bytes", "wrong_timeout"]
+__all__ = [
+    "TIMEOUT_S_MAX",
+    "check_controller",
+    "check_foreign",
+    "key_bytes",
+    "unknown_argument",
+    "wrong_timeout",
+]
 
 TIMEOUT_S_MAX = 2_000_000.0
 """Longest time-out of a call, 23 days: what the wire and the system's calls can count."""
@@ -21,6 +30,14 @@ def wrong_timeout(timeout_s: Any) -> UsageError:
     if isinstance(timeout_s, int | float):
         return UsageError(f"timeout_s={timeout_s}: a finite time up to {TIMEOUT_S_MAX:.0f} seconds")
     return _wrong("timeout_s", timeout_s, "a number of seconds, such as 2.5")
+
+
+def unknown_argument(function: Callable[..., object], unknown: Iterable[str]) -> TypeError:
+    """Return the error for keywords that `function` does not have, with what was meant."""
+    word = next(iter(unknown))
+    parameters = inspect.signature(function).parameters.values()
+    known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    return TypeError(f"no argument {word!r} here{nearest(word[:64], known)}")
 
 
 def key_bytes(key: Any) -> bytes:

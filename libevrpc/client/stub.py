@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
+from libevrpc.client.arguments import unknown_argument
 from libevrpc.client.broadcast import Broadcast, Mode
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
@@ -44,6 +45,7 @@ class StubMethod:
         controller: ClientController | None = None,
         key: bytes | str | None = None,
         idempotent: bool | None = None,
+        **unknown: Never,
     ) -> Any:
         """Call and wait for the response.
 
@@ -51,6 +53,8 @@ class StubMethod:
             RpcError: the call failed.
             UsageError: not a request of this method, or called on a loop thread.
         """
+        if unknown:
+            raise unknown_argument(self.__call__, unknown)
         client = self._client
         router, shape = client.route(self.spec.lookup, waits=True)
         call = client.new_call(
@@ -73,12 +77,15 @@ class StubMethod:
         controller: ClientController | None = None,
         key: bytes | str | None = None,
         idempotent: bool | None = None,
+        **unknown: Never,
     ) -> CallFuture:
         """Start the call; its errors come out of the future.
 
         Raises:
             UsageError: not a request of this method.
         """
+        if unknown:
+            raise unknown_argument(self.future, unknown)
         client = self._client
         router, shape = client.route(self.spec.lookup)
         return client.new_future(
@@ -99,6 +106,7 @@ class StubMethod:
         timeout_s: float | None = None,
         controller: ClientController | None = None,
         key: bytes | str | None = None,
+        **unknown: Never,
     ) -> None:
         """Send the request and return; nobody learns whether it was executed.
 
@@ -106,6 +114,8 @@ class StubMethod:
             RpcError: it could not even be queued to be sent.
             UsageError: not a request of this method, or called on a loop thread.
         """
+        if unknown:
+            raise unknown_argument(self.oneway, unknown)
         client = self._client
         router, shape = client.route(self.spec.lookup, waits=True)
         client.new_oneway(
@@ -126,6 +136,7 @@ class StubMethod:
         timeout_s: float | None = None,
         mode: Mode = "first_error",
         idempotent: bool | None = None,
+        **unknown: Never,
     ) -> dict[str, Any]:
         """Call all servers at once and wait for them; see `RpcClient.broadcast`.
 
@@ -133,6 +144,8 @@ class StubMethod:
             RpcError: the first failure; or nobody has said who there is.
             UsageError: not a request of this method, a bad mode, or called on a loop thread.
         """
+        if unknown:
+            raise unknown_argument(self.broadcast, unknown)
         client = self._client
         router, shape = client.route(self.spec.lookup, waits=True)
         timeout_s = client.timeout_s if timeout_s is None else timeout_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -32,8 +33,10 @@ _INLINE_MARK = "__evrpc_inline__"
 FAST_HANDLER_S = 100e-6
 """A handler that usually takes less than this shares its worker with the next call."""
 _EWMA_SHARE = 1 / 16
-_METHODS_NAMED_MAX = 20
-"""Methods named to whoever asked for one that there is not."""
+_NAMED_MAX = 20
+"""Methods, and services, named to whoever asked for one that there is not."""
+_CALL_WORDS = ("timeout_s", "controller", "key", "idempotent", "content_type", "result", "mode")
+"""Arguments of a caller's `call`, beside those of the method; see docs/guide.md."""
 
 
 class Handling(Enum):
@@ -169,16 +172,26 @@ class MethodTable:
         if service not in self._services:
             resolved = self._short.get(service)
             if resolved is None:
-                if "." in service:
-                    return Missing(Errno.NO_METHOD, f"no service {service!r} here")
-                return Missing(Errno.NO_SERVICE, f"no service {service!r} here")
+                errno = Errno.NO_METHOD if "." in service else Errno.NO_SERVICE
+                return Missing(errno, f"no service {service!r} here; services: {self._named()}")
             full = resolved
         entry = self._by_name.get((full, method))
         if entry is None:
-            known = ", ".join(self._services[full][:_METHODS_NAMED_MAX])
+            known = ", ".join(self._services[full][:_NAMED_MAX])
             text = f"service {full!r} has no method {method!r}; it has {known}"
             return Missing(Errno.NO_METHOD, text, service_known=True)
         return entry
+
+    def _named(self) -> str:
+        """Return the services for a person, as many as fit into a line."""
+        names = sorted(
+            service
+            for service, methods in self._services.items()
+            if not self._by_name[service, methods[0]].internal
+        )
+        more = len(names) - _NAMED_MAX
+        told = ", ".join(names[:_NAMED_MAX]) or "none"
+        return f"{told} and {more} more" if more > 0 else told
 
     def with_entries(self, entries: Iterable[MethodEntry]) -> MethodTable:
         """Return a table that has `entries` too.
@@ -346,11 +359,21 @@ def _object_handler(function: Callable[..., Any], label: str) -> Callable[..., A
         try:
             signature.bind(*positional, **keywords)
         except TypeError as exc:
-            text = f"arguments do not fit {function.__name__}{shown}: {exc}"
+            hint = _call_word(word for word in keywords if word not in signature.parameters)
+            text = f"arguments do not fit {function.__name__}{shown}: {exc}{hint}"
             raise RpcError.from_errno(Errno.BAD_REQUEST, text) from None
         return function(*positional, **keywords)
 
     return handler
+
+
+def _call_word(strangers: Iterable[str]) -> str:
+    """Return a hint where a caller's own argument was mistyped, and so taken for the method's."""
+    for word in strangers:
+        close = difflib.get_close_matches(word[:64], _CALL_WORDS, n=1, cutoff=0.75)
+        if close:
+            return f"; a caller's own argument is {close[0]}"
+    return ""
 
 
 def _refuse_coroutines(function: Callable[..., Any], label: str) -> None:

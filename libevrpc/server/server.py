@@ -79,7 +79,7 @@ class RpcServer:
         registry: target to announce the services at, such as ``center://host:8899``; several
             with blanks between, or as a list.
         advertise: address that clients dial, where it is not the one listened on.
-        processes: processes that share the listening sockets; 1.
+        processes: 1; for more, start several servers with a port each.
         config: an ini file; see config/server.ini for every key.
         settings: further keys of `ServerSettings` by name.
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from libevrpc import ServerController
+from libevrpc.cli.main import main
+from libevrpc.cli.output import ExitStatus
 from libevrpc.core.prpc import Request
 from libevrpc.core.prpc_encode import encode_reply
 from libevrpc.gen import internal_pb2
@@ -108,6 +110,17 @@ def test_an_unreachable_server_has_a_status_of_its_own(run: Any) -> None:
     as_json = run("list", address, "--json")
     assert as_json.status == 3
     assert as_json.json["error"]["code"] == "UNAVAILABLE"
+
+
+def test_a_variable_that_is_no_setting_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIBEVRPC_TIMEOUT", "3")
+    monkeypatch.setattr("libevrpc.variables._told", set())
+    assert main(["list", "127.0.0.1:1"]) == ExitStatus.UNREACHABLE
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("; did you mean LIBEVRPC_CLIENT_TIMEOUT_S?")
+    assert second.startswith("libevrpc: UNAVAILABLE")
 
 
 def test_a_cluster_without_such_a_server_is_named(run: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from libevrpc import ClientController, RpcClient
+from libevrpc import ClientController, RpcClient, RpcError
 from libevrpc import UsageError as Misuse
 from unit_test.fix_rpc import Serving, request
 
@@ -88,3 +88,33 @@ def test_a_method_is_a_text(serving: Serving, method: Any) -> None:
 def test_what_is_like_bytes_can_be_attached(serving: Serving, attachment: Any) -> None:
     controller = controller_with(attachment=attachment, metadata=None, log_id=-1)
     assert serving.client().call("Foo.Sum", 1, key="k", controller=controller) == 1
+
+
+def test_a_mistyped_argument_of_a_stub_is_named_with_what_was_meant(serving: Serving) -> None:
+    echo = serving.echo()
+    for way in (echo, echo.future, echo.oneway, echo.broadcast):
+        with pytest.raises(
+            TypeError, match=r"^no argument 'timeout' here; did you mean 'timeout_s'"
+        ):
+            way(request("hi"), timeout=3)
+    with pytest.raises(TypeError, match="^no argument 'mode' here; known: controller, idempotent"):
+        echo.future(request("hi"), mode="all")
+    assert serving.handler.calls == []
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [("timeout", "timeout_s"), ("time_out_s", "timeout_s"), ("idempotant", "idempotent")],
+)
+def test_a_mistyped_argument_that_went_to_a_plain_object_is_named(
+    serving: Serving, mistyped: str, meant: str
+) -> None:
+    client = serving.client()
+    calls = [client.call, client.broadcast, lambda *a, **k: client.future(*a, **k).result()]
+    for call in calls:
+        with pytest.raises(RpcError) as failed:
+            call("Foo.Sum", 2, **{mistyped: 3})
+        assert failed.value.text.endswith(f"; a caller's own argument is {meant}")
+    with pytest.raises(RpcError) as failed:
+        client.call("Foo.Sum", 2, other=3)
+    assert failed.value.text.endswith("got an unexpected keyword argument 'other'")

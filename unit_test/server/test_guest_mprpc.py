@@ -108,7 +108,7 @@ def test_the_variant_answers_with_lengths_and_goes_on(
 @pytest.mark.parametrize(
     ("request_bytes", "named"),
     [
-        (encode_request("Nobody", "Echo", b""), "no service 'Nobody' here"),
+        (encode_request("Nobody", "Echo", b""), "no service 'Nobody' here; services: "),
         (encode_request("EchoService", "Other", b""), "has no method 'Other'"),
         (encode_request("EchoService", "Echo", b"\xff\xff"), "request is not a echo.EchoRequest"),
         (encode_request("EchoService", "Echo", body("raise")), "ValueError: as asked"),

@@ -19,7 +19,7 @@ from libevrpc import (
     service_base,
 )
 from libevrpc.server.methods import shown_signature
-from unit_test.fix_rpc import ECHO, WAIT_S, echo_pb2, request, wait_until
+from unit_test.fix_rpc import ECHO, WAIT_S, Foo, Serving, echo_pb2, request, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -255,3 +255,20 @@ def test_signature_of_a_type_that_only_a_checker_imports_is_shown_as_written() -
         return 0.0
 
     assert shown_signature(sum_of) == "(prices: 'Prices') -> 'float'"
+
+
+def test_who_asks_for_a_service_that_is_not_here_is_told_which_are(serving: Serving) -> None:
+    client = serving.client()
+    with pytest.raises(RpcError) as failed:
+        client.call("foo.Sum", 1)
+    assert (failed.value.errno, failed.value.text) == (
+        1001,
+        "no service 'foo' here; services: Foo, echo.EchoService",
+    )
+    for number in range(25):
+        serving.server.add_object(Foo(), f"pkg.Other{number:02}")
+    with pytest.raises(RpcError) as failed:
+        client.call("pkg.Nope.Sum", 1)
+    assert failed.value.errno == 1002
+    assert failed.value.text.endswith(", pkg.Other17 and 7 more")
+    assert "evrpc.Internal" not in failed.value.text
