@@ -323,7 +323,7 @@ class CenterHost:
                 check(self.id, message.epoch, message.sequence, self.local_s())
         elif isinstance(message, Confirmation):
             for check in stage.watch.asked:
-                check(self.id, message.epoch, to, self.local_s())
+                check(self.id, message.epoch, to, self.local_s(), stage.now_s)
         elif isinstance(message, Stored | Pong):
             for check in stage.watch.acknowledged:
                 check(self.id, message.epoch)

@@ -81,7 +81,6 @@ class Cluster:
         stage = self.stage
         scenario, history, timing = stage.scenario, stage.history, stage.timing
         lease_s = timing.lease_s * DRIFT_MARGIN
-        way_s = max(scenario.weather.delay_max_s, 0.01)
         witness = Witness()
         checkers: list[Checker] = [
             history,
@@ -93,12 +92,7 @@ class Cluster:
             Forward(),
             Clients(history, SERVICE),
             Claims(timing.lease_s, overlap_s=lease_s if scenario.may_overlap else 0.0),
-            Minority(
-                history,
-                lease_s=lease_s,
-                handshake_s=timing.handshake_s * DRIFT_MARGIN,
-                grace_s=3 * way_s + 2 * scenario.disk_max_s,
-            ),
+            Minority(history, lease_s=lease_s),
             Expiry(witness, timing.expire_s * EXPIRY_MARGIN),
             Emptiness(witness),
             Silence(witness),
@@ -174,21 +168,20 @@ class Cluster:
 
     def watch_reach(self) -> None:
         """Tell the checkers whom each center can talk with now."""
-        centers = self.centers
+        centers, lines = self.centers, self.network.lines
         for center, host in centers.items():
-            quorate = True
-            if host.runs:
-                listed = host.listed
-                peers = sum(
-                    centers[each].runs
-                    and centers[each].listed.digest == listed.digest
-                    and self.network.open(center, each)
-                    for each in listed.ids
-                    if each != center
-                )
-                quorate = peers + 1 >= majority(len(listed.ids))
+            listed = host.listed
+            others = [each for each in listed.ids if each != center]
+            sends = {each for each in others if host.runs and not lines[center, each].cuts}
+            hears = {
+                each
+                for each in others
+                if centers[each].runs
+                and centers[each].listed == listed
+                and not lines[each, center].cuts
+            }
             for check in self.stage.watch.reached:
-                check(center, quorate, self.stage.now_s)
+                check(center, listed, sends, hears, self.stage.now_s)
 
     # Looking at it --------------------------------------------------------------------------
 

@@ -36,11 +36,6 @@ class Weather:
     tail_s: float = 0.0
     fifo: bool = True
 
-    @property
-    def delay_max_s(self) -> float:
-        """The longest way."""
-        return self.delay_s + self.jitter_s + self.tail_s
-
 
 CALM = Weather()
 

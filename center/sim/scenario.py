@@ -121,12 +121,6 @@ class Scenario:
             for each in self.faults
         )
 
-    @property
-    def disk_max_s(self) -> float:
-        """The longest write."""
-        trouble_s = [each.delay_s for each in self.faults if isinstance(each, DiskTrouble)]
-        return 2 * self.disk.delay_s + self.disk.tail_s + sum(trouble_s)
-
 
 def drawn(seed: int) -> Scenario:
     """Draw the scenario of a seed."""

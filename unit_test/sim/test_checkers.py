@@ -183,7 +183,7 @@ def test_claim_outside_the_lease() -> None:
     checker.ponged(1, 3, 1, 99)
     checker.claimed(1, 1, 0.2, 0.2)
     violated("I6", lambda: checker.claimed(1, 1, 0.4, 0.4))
-    checker.asked(1, 2, 2, 1.0)
+    checker.asked(1, 2, 2, 1.0, 1.0)
     checker.promised(1, 2, 2)
     checker.claimed(1, 2, 1.1, 1.1)
     violated("I6", lambda: checker.disputed((1, 2), 2.0))
@@ -198,18 +198,55 @@ def test_claim_outside_the_lease() -> None:
 def test_minority_that_does_something() -> None:
     record = made((1, 1), "a:1")
     known = history(record)
-    checker = Minority(known, lease_s=0.3, handshake_s=1.0, grace_s=0.5)
-    checker.reached(1, False, 0.0)
-    checker.led(1, 11, 1, THREE, 0.1)
-    checker.claimed(1, 1, 0.2, 0.2)
-    checker.committed(1, record, 0.3)
-    violated("I7", lambda: checker.led(1, 11, 1, THREE, 1.6))
-    violated("I7", lambda: checker.claimed(1, 1, 0.6, 0.6))
-    violated("I7", lambda: checker.committed(1, record, 0.6))
-    known.enter_commit(record)
-    checker.committed(1, record, 0.6)
-    checker.reached(1, True, 0.7)
+    checker = Minority(known, lease_s=0.3)
+    checker.reached(1, THREE, {2, 3}, {2}, 0.0)
+    checker.asked(1, 1, 2, 0.0, 0.5)
+    checker.made(1, record, 1.0)
+    checker.reached(1, THREE, {2, 3}, set(), 2.0)
     checker.led(1, 11, 1, THREE, 9.0)
+    checker.claimed(1, 1, 0.0, 2.2)
+    checker.committed(1, record, 9.0)
+    violated("I7", lambda: checker.claimed(1, 1, 0.0, 2.4))
+    checker.asked(1, 2, 2, 0.0, 2.1)
+    violated("I7", lambda: checker.led(1, 11, 2, THREE, 2.2))
+    later = made((1, 2), "a:1", parent=(1, 1))
+    checker.made(1, later, 2.1)
+    violated("I7", lambda: checker.committed(1, later, 2.2))
+    known.enter_commit(later)
+    checker.committed(1, later, 2.2)
+    checker.reached(1, THREE, set(), {3}, 3.0)  # who hears at last answers what got through
+    checker.claimed(1, 1, 0.0, 3.2)
+    checker.led(1, 11, 2, THREE, 9.0)
+    violated("I7", lambda: checker.claimed(1, 1, 0.0, 3.4))
+    checker.started(1, NONE)  # another process has asked nobody
+    violated("I7", lambda: checker.claimed(1, 1, 0.0, 3.2))
+    checker.reached(1, THREE, {2, 3}, {2, 3}, 4.0)
+    checker.claimed(1, 1, 0.0, 9.0)
+
+
+def test_contacts_of_a_quorum_need_no_moment_in_common() -> None:
+    # center 1 of four needs two others, and has never reached two at once
+    four = voters_of(range(1, 5))
+    checker = Minority(history(), lease_s=0.3)
+    checker.reached(1, four, {2}, {2}, 0.0)
+    checker.reached(1, four, {3}, {3}, 1.0)
+    checker.claimed(1, 1, 0.0, 1.2)
+    violated("I7", lambda: checker.claimed(1, 1, 0.0, 1.4))  # too long without center 2
+    checker.reached(1, four, set(), set(), 1.4)
+    checker.reached(1, four, {2}, {2}, 1.5)
+    checker.claimed(1, 1, 0.0, 1.6)
+    violated("I7", lambda: checker.claimed(1, 1, 0.0, 1.8))  # too long without center 3
+
+
+def test_a_contact_counts_from_what_was_sent() -> None:
+    checker = Minority(history(), lease_s=0.3)
+    checker.reached(1, THREE, {2}, set(), 0.0)
+    checker.reached(1, THREE, set(), set(), 1.0)
+    violated("I7", lambda: checker.claimed(1, 1, 0.0, 1.1))  # heard, and not answered
+    checker.reached(1, THREE, set(), {2}, 1.1)
+    checker.claimed(1, 1, 0.0, 1.2)
+    checker.reached(1, THREE, {2}, set(), 1.2)
+    violated("I7", lambda: checker.claimed(1, 1, 0.0, 1.4))  # what is sent now is not answered
 
 
 def test_expiry_without_silence() -> None:

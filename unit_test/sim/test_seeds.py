@@ -83,6 +83,11 @@ def test_a_report_while_the_map_is_planned_is_for_the_next_one() -> None:
     assert play_seed(2106).violation is None
 
 
+def test_a_lease_may_rest_on_centers_that_were_never_reached_at_once() -> None:
+    # of four the leader reaches one until another one is back 60 ms later, and has its lease
+    assert play_seed(20632).violation is None
+
+
 def test_a_seed_replays_exactly() -> None:
     traces = [Trace(), Trace()]
     for trace in traces:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 from center.core.ballot import Stamp
@@ -84,7 +84,7 @@ class Checker:
     def pinged(self, center: int, epoch: int, sequence: int, local_s: float) -> None:
         """A leader sent ping `sequence` to all."""
 
-    def asked(self, center: int, epoch: int, to: int, local_s: float) -> None:
+    def asked(self, center: int, epoch: int, to: int, local_s: float, now_s: float) -> None:
         """A candidate asked `to` for a promise."""
 
     def acknowledged(self, center: int, epoch: int) -> None:
@@ -102,10 +102,13 @@ class Checker:
     def disputed(self, claimants: tuple[int, ...], now_s: float) -> None:
         """Several centers would answer as leader at once."""
 
-    def reached(self, center: int, quorate: bool, now_s: float) -> None:
-        """From now on a center can, or cannot, exchange messages with a quorum of its list.
+    def reached(
+        self, center: int, voters: Voters, sends: Set[int], hears: Set[int], now_s: float
+    ) -> None:
+        """From now on what a center says gets to `sends`, and what `hears` say gets to it.
 
-        Processes with another list do not count. A center that is down is said to have one.
+        Those are others of its list `voters`. A process that is down or stands still says
+        nothing, and one with another list nothing that counts.
         """
 
     def reported(self, address: str, session: str, epoch: int, now_s: float) -> None:

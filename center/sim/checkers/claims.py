@@ -42,7 +42,7 @@ class Claims(Checker):
         """Remember when."""
         self._sent_s[center][epoch, sequence] = local_s
 
-    def asked(self, center: int, epoch: int, to: int, local_s: float) -> None:
+    def asked(self, center: int, epoch: int, to: int, local_s: float, now_s: float) -> None:
         """Remember when first."""
         self._asked_s[center].setdefault((epoch, to), local_s)
 
