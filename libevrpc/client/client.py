@@ -38,7 +38,7 @@ from libevrpc.core.targets import parse_target
 from libevrpc.credentials import read_tokens
 from libevrpc.errors import ConfigError, UsageError
 from libevrpc.loop.eventloop import EventLoop, on_any_loop
-from libevrpc.registry.opening import open_resolver
+from libevrpc.registry.opening import open_resolver, require_adapter
 from libevrpc.settings import ClientSettings, load_settings
 
 __all__ = ["RpcClient"]
@@ -69,7 +69,8 @@ class RpcClient:
     Arguments win over ``LIBEVRPC_CLIENT_*`` in the environment, those over the file.
 
     Raises:
-        ConfigError: target or setting is wrong; the text says what would be right.
+        ConfigError: target or setting is wrong, or a library is missing; the text says what
+            would be right.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class RpcClient:
         if not isinstance(target, str):
             raise ConfigError(f"target is a {type(target).__name__}: write it as text, host:port")
         self._target = parse_target(target)
+        require_adapter(self._target)
         self.wire = open_wire(self.settings, self._target)
         self._encode = self.wire.body
         tokens = read_tokens(self.settings.token_file)

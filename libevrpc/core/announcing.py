@@ -77,6 +77,11 @@ class Announcing:
         self.told = False
         """The registry may say something of us: a put was tried in the session that is open."""
 
+    @property
+    def well(self) -> bool:
+        """True while what was put last is there, as far as is known."""
+        return self._well
+
     def leave(self, by_s: float) -> None:
         """Take back what was announced, until `by_s` at the latest; nothing else from now on."""
         if self._leave_by_s is None:

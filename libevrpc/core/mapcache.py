@@ -406,10 +406,8 @@ class MapCache:
             self.usable = found
             actions += [self._record(), MapAdopted(found)]
         else:
-            actions += [
-                self._record(),
-                Note("map without servers: calls go on with the last known"),
-            ]
+            known = "go on with the last known" if self.usable else "wait for the first one"
+            actions += [self._record(), Note(f"map without servers: calls {known}")]
 
     def _interval_s(self) -> float:
         policy = self._policy

@@ -51,6 +51,7 @@ class SessionRegistrar:
         self._wanted: Announcement | None = None
         self._put: Announcement | None = None
         self._session: AnnounceSession | None = None
+        self._standing_by = ""
         self._leave_by_s: float | None = None
         self._ending = False
         self._nap = Nap()
@@ -128,7 +129,9 @@ class SessionRegistrar:
             log.debug("%s failed", step.name, exc_info=True)
             self._failed(step, f"{type(exc).__name__}: {exc}", lost=True)
         else:
-            self._tell(self._machine.done(step), "")
+            turn = self._machine.done(step)
+            if step in (AnnounceStep.PUT, AnnounceStep.BEAT):
+                self._tell_well(turn)
 
     def _carry_out(self, step: AnnounceStep, wanted: Announcement | None) -> None:
         if step is AnnounceStep.OPEN:
@@ -151,7 +154,14 @@ class SessionRegistrar:
         lost = lost or step is AnnounceStep.OPEN
         if lost:
             self._drop_session()
-        self._tell(self._machine.failed(lost, monotonic_s()), why)
+        if self._machine.failed(lost, monotonic_s()) is Turn.FAILING:
+            assert self._wanted is not None
+            log.warning(
+                "not announced address=%s registry=%s: %s; trying on",
+                self._wanted.address,
+                self._registry,
+                why,
+            )
 
     def _drop_session(self) -> None:
         session, self._session = self._session, None
@@ -162,13 +172,17 @@ class SessionRegistrar:
             except Exception:
                 log.debug("closing a session failed", exc_info=True)
 
-    def _tell(self, turn: Turn, why: str) -> None:
-        """Tell a person whether clients can find this server."""
+    def _tell_well(self, turn: Turn) -> None:
+        """Tell a person that clients find this server now, or whose place it waits for."""
+        session = self._session
+        assert session is not None
         assert self._wanted is not None
-        address = self._wanted.address
-        if turn is Turn.WELL:
-            log.info("announced address=%s registry=%s", address, self._registry)
-        elif turn is Turn.FAILING:
-            log.warning(
-                "not announced address=%s registry=%s: %s; trying on", address, self._registry, why
-            )
+        place = session.standing_by()
+        if turn is not Turn.WELL and (place == self._standing_by or not self._machine.well):
+            return
+        self._standing_by = place
+        if place:
+            word, place = "stands by", f": {place}"
+        else:
+            word = "announced"
+        log.info("%s address=%s registry=%s%s", word, self._wanted.address, self._registry, place)

@@ -127,6 +127,10 @@ class EtcdAnnounceSession:
             except RefusedError as exc:
                 log.debug("cannot look after our keys: %s", exc)
 
+    def standing_by(self) -> str:
+        """See `AnnounceSession.standing_by`: any number of servers share a service here."""
+        return ""
+
     def remove(self) -> None:
         """See `AnnounceSession.remove`."""
         lease = self._lease

@@ -119,6 +119,10 @@ class HttpAnnounceSession:
             return self._every_s
         return max(0.01, min(self._every_s, expiry_s / BEATS_PER_EXPIRY))
 
+    def standing_by(self) -> str:
+        """See `AnnounceSession.standing_by`: any number of servers share a service here."""
+        return ""
+
     def remove(self) -> None:
         """See `AnnounceSession.remove`; the originals know no goodbye, there it expires."""
         failed = []

@@ -16,7 +16,7 @@ from libevrpc.registry.base import Registrar, Resolver
 from libevrpc.registry.fixed import FixedResolver
 from libevrpc.settings import ClientSettings, ServerSettings
 
-__all__ = ["ANNOUNCING", "open_registrar", "open_resolver"]
+__all__ = ["ANNOUNCING", "open_registrar", "open_resolver", "require_adapter"]
 
 _PACKAGE = "libevrpc.registry."
 _ADAPTERS: Mapping[str, str] = MappingProxyType(
@@ -68,6 +68,16 @@ def open_resolver(target: Target, service: str, settings: ClientSettings) -> Res
     return resolver
 
 
+def require_adapter(target: Target) -> None:
+    """See to it that what serves a target is installed, before anybody needs it.
+
+    Raises:
+        ConfigError: a library is missing.
+    """
+    if target.scheme not in _LISTS:
+        _adapter(target)
+
+
 def _adapter(target: Target) -> ModuleType:
     """Return the module that serves a target's scheme.
 
@@ -82,5 +92,5 @@ def _adapter(target: Target) -> ModuleType:
             raise
         raise ConfigError(
             f"target {target.text}: {target.scheme}:// needs {missing}, which is not installed:"
-            f" pip install libevrpc[{target.scheme}]"
+            f" pip install 'libevrpc[{target.scheme}]'"
         ) from None

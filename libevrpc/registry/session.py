@@ -71,6 +71,10 @@ class AnnounceSession(Protocol):
         """
         ...
 
+    def standing_by(self) -> str:
+        """Return whose place we wait for, in words; empty: all that was put is there."""
+        ...
+
     def remove(self) -> None:
         """Take back what was put, so that nobody finds us any more. Any number of times."""
         ...

@@ -43,6 +43,8 @@ WRITE_TRIES_MAX = 5
 """A node that changes between look and write is looked at so often in one go."""
 SESSIONS_KEPT_MAX = 16
 """Earlier sessions of ours whose nodes are known to be our own."""
+NAMED_MAX = 3
+"""Nodes of others that are named in one line."""
 WARNED_MAX = 1000
 """Unreadable nodes that are remembered as told; beyond that they are left out silently."""
 
@@ -107,6 +109,15 @@ class ZooKeeperAnnounceSession:
             except RegistryError:
                 self._touched[path] = None
                 raise
+
+    def standing_by(self) -> str:
+        """See `AnnounceSession.standing_by`."""
+        found = [f"{path} is {value[:64].decode('latin')}" for path, value in self._waiting.items()]
+        if not found:
+            return ""
+        more = f" and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else ""
+        told = ", ".join(found[:NAMED_MAX]) + more
+        return f"{len(found)} of {len(self._wanted)} nodes are of others: {told}"
 
     def remove(self) -> None:
         """See `AnnounceSession.remove`."""
@@ -173,6 +184,8 @@ class ZooKeeperAnnounceSession:
                 right = found is not None and found.owner == shared.id
                 if not right or found is None or found.value != wanted[path]:
                     self._claim(path)
+                else:
+                    self._waiting.pop(path, None)
         except RegistryError:
             self._all_touched = True
             raise
@@ -216,11 +229,7 @@ class ZooKeeperAnnounceSession:
 
     def _stand_by(self, path: str, found: Found) -> None:
         self._held.pop(path, None)
-        if path not in self._waiting:
-            self._waiting[path] = found.value
-            log.info(
-                "standing by: %s is another provider's (%s)", path, found.value[:64].decode("latin")
-            )
+        self._waiting[path] = found.value
 
     def _give_up(self, paths: list[str]) -> None:
         """Delete nodes as far as they are ours."""

@@ -174,6 +174,17 @@ def test_a_stored_map_is_a_memory_until_a_center_under_a_leader_has_spoken() -> 
     assert cache.confirmed
 
 
+def test_what_an_empty_map_means_is_told_truly() -> None:
+    def told(*maps: ClusterMap) -> list[str]:
+        actions = answer_all(cache_of(), [MapAnswer(each) for each in maps])
+        return [each.text for each in actions if isinstance(each, Note)]
+
+    assert told(published(1, 1, servers=0)) == ["map without servers: calls wait for the first one"]
+    assert told(published(1, 1), published(1, 2, servers=0)) == [
+        "map without servers: calls go on with the last known"
+    ]
+
+
 def test_an_empty_map_confirms_no_servers() -> None:
     stored = records(answer_all(cache_of(), [MapAnswer(published(3, 5))]))[-1]
     cache = cache_of(record=stored)

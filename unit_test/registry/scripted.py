@@ -31,6 +31,7 @@ class ScriptedRegistry:
         told: steps, in order.
         fails: step -> what it raises, until it is taken out.
         servers: what `fetch` returns.
+        place: whose place the server waits for.
         holds: steps that block until `go` is set, whatever wakes them.
     """
 
@@ -40,6 +41,7 @@ class ScriptedRegistry:
         self.servers: tuple[Endpoint, ...] = ()
         self.holds: set[str] = set()
         self.go = threading.Event()
+        self.place = ""
         self.sessions: list[ScriptedSession] = []
 
     def announce_session(self) -> ScriptedSession:
@@ -85,6 +87,9 @@ class ScriptedSession:
     def beat(self, wait_s: float) -> None:
         self.step("beat", wait_s)
         self._nap.wait(wait_s)
+
+    def standing_by(self) -> str:
+        return self._registry.place
 
     def remove(self) -> None:
         self.step("remove", None)

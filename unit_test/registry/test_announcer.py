@@ -174,6 +174,24 @@ def test_trouble_is_two_lines_however_often_it_fails(
     ]
 
 
+def test_who_stands_by_says_so_and_when_its_turn_has_come(
+    registry: ScriptedRegistry, registrar: SessionRegistrar, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "libevrpc.registry.announcer")
+    registry.place = "/Y/m is 127.0.0.1:6"
+    registrar.start(ONE, no_load)
+    for place in ("/Y/m is 127.0.0.1:6", "/Y/m is 127.0.0.1:5", ""):
+        next_told(registry.told, "beat")
+        registry.place = place
+        registry.sessions[0].wake()  # ends that beat
+    next_told(registry.told, "beat")
+    assert lines(caplog) == [
+        "INFO stands by address=127.0.0.1:7 registry=fake://r: /Y/m is 127.0.0.1:6",
+        "INFO stands by address=127.0.0.1:7 registry=fake://r: /Y/m is 127.0.0.1:5",
+        "INFO announced address=127.0.0.1:7 registry=fake://r",
+    ]
+
+
 def test_a_lost_session_is_made_anew_and_everything_put_again(
     registry: ScriptedRegistry, registrar: SessionRegistrar, caplog: pytest.LogCaptureFixture
 ) -> None:

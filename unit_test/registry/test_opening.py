@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from libevrpc import RpcClient, RpcServer
 from libevrpc.core.targets import TARGET_PARSERS, parse_target
 from libevrpc.errors import ConfigError
 from libevrpc.registry import opening
@@ -38,12 +39,16 @@ def test_a_missing_library_is_named_with_what_brings_it(
     target = parse_target("zk://a:1")
     told = (
         r"target zk://a:1: zk:// needs no_such_library, which is not installed:"
-        r" pip install libevrpc\[zk\]$"
+        r" pip install 'libevrpc\[zk\]'$"
     )
     with pytest.raises(ConfigError, match=told):
         open_resolver(target, "x.Y", ClientSettings())
     with pytest.raises(ConfigError, match=told):
         open_registrar(target, ServerSettings())
+    with pytest.raises(ConfigError, match=told):
+        RpcClient("zk://a:1")  # not at the first call only
+    with pytest.raises(ConfigError, match=told):
+        RpcServer("127.0.0.1:0", registry="zk://a:1", advertise="b:2").start()
     sys.modules.pop("lacking", None)
 
 

@@ -10,6 +10,7 @@ import pytest
 from compare.zookeeper import ZooKeeperCluster
 
 from libevrpc import RpcClient, RpcError, RpcServer, StatusCode
+from unit_test.fix_net import free_port
 from unit_test.fix_rpc import ECHO, EchoHandler, request, wait_until
 from unit_test.registry.zookeeper.tree import new_name, plain_client, target_of
 
@@ -57,6 +58,51 @@ def test_the_provider_who_stands_by_takes_over(
             wait_until(lambda: answered(stub))
             assert plain.get(path)[0] == new.address.encode()
             assert [each.address for each in client.endpoints()] == [new.address]
+
+
+@pytest.mark.parametrize("wire", ["prpc", "mprpc"])
+def test_after_a_goodbye_calls_wait_for_the_next_provider(
+    zookeeper: ZooKeeperCluster, tmp_path: Path, wire: str
+) -> None:
+    root = f"/{new_name('gap')}"
+    target = target_of(zookeeper.hosts(), layout="mprpc", root=root).text
+    with RpcClient(target, wire=wire, state_dir=str(tmp_path), timeout_s=30.0) as client:
+        echo = client.stub(ECHO).Echo
+        with provider(target, tmp_path):
+            assert echo(request("x")).response == "x"
+        wait_until(lambda: not client.endpoints())
+        waits = [echo.future(request("y")) for _ in range(3)]
+        with pytest.raises(RpcError, match="EchoService/Echo has no server in registry"):
+            echo(request("z"), timeout_s=0.05)
+        assert not any(each.done() for each in waits)
+        with provider(target, tmp_path):
+            assert [each.result(30.0).response for each in waits] == ["y"] * 3
+
+
+def test_after_a_crash_calls_fail_at_once_until_the_standby_takes_over(
+    zookeeper: ZooKeeperCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The node of a killed provider stays for as long as its session."""
+    caplog.set_level("INFO", "libevrpc.registry.announcer")
+    root = f"/{new_name('crash')}"
+    target = target_of(zookeeper.hosts(), layout="mprpc", root=root).text
+    path, dead = f"{root}/EchoService/Echo", f"127.0.0.1:{free_port()}"
+    with (
+        plain_client(zookeeper.hosts()) as killed,
+        RpcClient(target, state_dir=str(tmp_path), timeout_s=30.0) as client,
+    ):
+        killed.create(path, dead.encode(), ephemeral=True, makepath=True)
+        echo = client.stub(ECHO).Echo
+        with provider(target, tmp_path) as standby:
+            with pytest.raises(RpcError, match=f"{dead}: cannot connect"):
+                echo(request("x"))
+            said = f"address={standby.address} registry={target}"
+            wait_until(lambda: f"stands by {said}: 1 of 1 nodes are of others" in caplog.text)
+            assert f"announced {said}" not in caplog.text
+            killed.delete(path)
+            wait_until(lambda: standby.address in [each.address for each in client.endpoints()])
+            assert echo(request("x")).response == "x"
+            wait_until(lambda: f"announced {said}" in caplog.text)
 
 
 @pytest.mark.parametrize("named", ["", "Foo"], ids=["any service", "a service in the target"])
