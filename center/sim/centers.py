@@ -318,6 +318,8 @@ class CenterHost:
 
     def _send(self, node: Node, to: int, message: Body) -> None:
         stage = self._stage
+        for said in stage.watch.said:
+            said(self.id, self.listed, message)
         if isinstance(message, Ping):
             for check in stage.watch.pinged:
                 check(self.id, message.epoch, message.sequence, self.local_s())

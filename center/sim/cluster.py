@@ -29,6 +29,7 @@ from center.sim.checkers.owners import Owners
 from center.sim.checkers.sameness import Sameness
 from center.sim.checkers.silence import Silence
 from center.sim.checkers.witness import Witness
+from center.sim.checkers.words import Words
 from center.sim.ends import ClientHost, ServerHost
 from center.sim.links import Links
 from center.sim.network import Network
@@ -87,6 +88,7 @@ class Cluster:
             witness,
             Leaders(),
             Fence(),
+            Words(),
             Copies(history),
             Lineage(history),
             Forward(),

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from center.core.ballot import Ballot, State
+from center.core.messages import (
+    Acceptance,
+    Announcement,
+    Body,
+    Confirmation,
+    Join,
+    Ping,
+    Pong,
+    Proposal,
+    Put,
+    Refusal,
+    Relay,
+    Stored,
+)
 from center.core.record import MapRecord, Record
 from center.sim.checkers.base import Checker, Draft, Violation, Watch
 from center.sim.checkers.claims import Claims
@@ -22,6 +38,7 @@ from center.sim.checkers.minority import Minority
 from center.sim.checkers.owners import Owners
 from center.sim.checkers.silence import Silence
 from center.sim.checkers.witness import Witness
+from center.sim.checkers.words import Words
 from center.sim.stage import voters_of
 from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
 
@@ -118,6 +135,58 @@ def test_commit_without_a_quorum_of_copies() -> None:
     checker.committed(1, record, 0.0)
     checker.wiped(1)
     assert "not on its disk" in violated("I2", lambda: checker.committed(1, record, 0.0))
+
+
+def test_words_that_no_disk_bears_out() -> None:
+    kept = made((4, 9), "a:1")
+    checker = Words()
+    checker.wrote(1, Record("id", 5, kept, True, THREE.digest, THREE.generation))
+    own, other = Ballot(4, 9, 100, 1), Ballot(7, 12, 100, 2)
+    looking = Proposal(3, own, State.LOOKING, 0, 8, (4, 9), THREE.digest, THREE.generation)
+    borne_out = (
+        looking,
+        replace(looking, ballot=other),
+        replace(looking, state=State.FOLLOWING, epoch=5),
+        Announcement(1, 6, State.OBSERVING),
+        Announcement(2, 5, State.FOLLOWING),
+        Confirmation(6, False, (4, 9), "id", THREE.digest),
+        Confirmation(5, True, (5, 10), "id", THREE.digest),
+        Acceptance(5, 22, kept, True, (4, 9), THREE.digest),
+        Refusal(6, 8, None),
+        Join(8, (4, 9), THREE.digest),
+        Ping(5, 1, (4, 9)),
+        Pong(5, 1, (4, 9)),
+        Put(5, "id", made((5, 10), "a:1", parent=(4, 9))),
+        Stored(5, (4, 9)),
+        Relay("id", kept),
+    )
+    for body in borne_out:
+        checker.said(1, THREE, body)
+    invented: tuple[Body, ...] = (
+        replace(looking, ballot=Ballot(4, 10, 100, 1)),
+        replace(looking, committed=(4, 10)),
+        replace(looking, state=State.LEADING, epoch=6),
+        Announcement(1, 6, State.LEADING),
+        Confirmation(6, False, (4, 10), "id", THREE.digest),
+        Confirmation(6, True, (4, 9), "id", THREE.digest),
+        Acceptance(6, 22, None, False, (4, 9), THREE.digest),
+        Acceptance(5, 22, kept, True, (4, 10), THREE.digest),
+        Join(5, (5, 1), THREE.digest),
+        Ping(6, 1, (4, 9)),
+        Ping(5, 1, (4, 10)),
+        Pong(5, 1, (4, 10)),
+        Put(6, "id", kept),
+        Stored(5, (5, 1)),
+        Relay("id", made((5, 1), "a:1")),
+    )
+    for body in invented:
+        text = violated("I13", lambda body=body: checker.said(1, THREE, body))
+        assert type(body).__name__ in text
+    five = voters_of(range(1, 6), 2)
+    text = violated("I13", lambda: checker.said(1, five, Pong(5, 1, (4, 9))))
+    assert "by a list that is not on its disk" in text
+    checker.wiped(1)
+    violated("I13", lambda: checker.said(1, THREE, Relay("id", kept)))
 
 
 def test_two_maps_of_one_stamp() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 from center.core.ballot import Stamp
+from center.core.messages import Body
 from center.core.record import MapRecord, Record, Voters
 from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
 
@@ -39,7 +40,7 @@ class Violation(Exception):  # noqa: N818  it is a finding, not an error of the 
     """An invariant does not hold.
 
     Attributes:
-        invariant: "I1" .. "I11", "L1" .. "L3"; "L0" for a scenario without an end, "I0" for
+        invariant: "I1" .. "I13", "L1" .. "L3"; "L0" for a scenario without an end, "I0" for
             an exception in production code.
         text: what was seen.
     """
@@ -80,6 +81,9 @@ class Checker:
 
     def committed(self, center: int, record: MapRecord, now_s: float) -> None:
         """A center serves a map as committed from now on."""
+
+    def said(self, center: int, voters: Voters, body: Body) -> None:
+        """A center with the list `voters` sends a message to one of the others."""
 
     def pinged(self, center: int, epoch: int, sequence: int, local_s: float) -> None:
         """A leader sent ping `sequence` to all."""
@@ -153,6 +157,7 @@ class Watch:
         self.drafted = self._of("drafted")
         self.made = self._of("made")
         self.committed = self._of("committed")
+        self.said = self._of("said")
         self.pinged = self._of("pinged")
         self.asked = self._of("asked")
         self.acknowledged = self._of("acknowledged")
