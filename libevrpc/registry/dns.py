@@ -118,6 +118,14 @@ class DnsWatchSession:
             raise RegistryError(f"cannot resolve {self._host}: it has no address")
         return tuple(Endpoint(each, self._port) for each in found)
 
+    def others(self) -> tuple[str, ...]:
+        """See `WatchSession.others`: a name knows no services."""
+        return ()
+
+    def doubt(self) -> str:
+        """See `WatchSession.doubt`."""
+        return ""
+
     def wait(self, timeout_s: float) -> bool:
         """See `WatchSession.wait`: nobody tells of changes, the next question shows them."""
         self._nap.wait(timeout_s)

@@ -52,6 +52,11 @@ TINYRPC_ROOT = "/_tinyrpc_/registr"
 class Layout(Protocol):
     """What keys a server has, and what a client makes of them."""
 
+    @property
+    def folder(self) -> bytes:
+        """What stands before the services' names; empty: there are none."""
+        ...
+
     def keys(self, announcement: Announcement) -> dict[bytes, bytes]:
         """Return the keys of a server with their values.
 
@@ -88,7 +93,7 @@ class OwnLayout:
     """
 
     def __init__(self, root: str = OWN_ROOT) -> None:
-        self._root = f"{root}/".encode()
+        self.folder = self._root = f"{root}/".encode()
 
     def keys(self, announcement: Announcement) -> dict[bytes, bytes]:
         """See `Layout.keys`."""
@@ -127,6 +132,8 @@ class TinyRpcLayout:
         root: what stands before the addresses.
         transport: how a connection to a server of ours begins: ``tcp`` or ``http``.
     """
+
+    folder = b""
 
     def __init__(self, root: str = TINYRPC_ROOT, transport: str = "tcp") -> None:
         self._root = f"{root}/".encode()

@@ -35,6 +35,8 @@ REREAD_S = 20.0
 """A copy of this age is taken anew when it is asked for."""
 ENTRIES_MAX = 100_000
 """Most keys below one prefix."""
+OTHERS_MAX = 1000
+"""Keys that are looked at for the services they name, where ours has none."""
 WARNED_MAX = 1000
 """Unreadable keys that are remembered as told; beyond that they are left out silently."""
 
@@ -84,6 +86,24 @@ class EtcdWatchSession:
         if self._stream is None or monotonic_s() - self._read_s >= REREAD_S:
             self._read_all()
         return tuple(each for each in self._copy.values() if each is not None)
+
+    def others(self) -> set[str]:
+        """See `WatchSession.others`: of the first keys there are."""
+        folder = self._plan.layout.folder
+        if not folder:
+            return set()
+        body = range_of(folder, keys_only=True, limit=str(OTHERS_MAX))
+        answer = self._gateway.ask("/v3/kv/range", body)
+        try:
+            keys = [each.key.removeprefix(folder) for each in found(answer)]
+        except ProtocolError as exc:
+            raise self._gateway.complaint(exc) from None
+        names = {key.partition(b"/")[0].decode(errors="replace") for key in keys}
+        return {each for each in names if folder + each.encode() + b"/" != self._prefix}
+
+    def doubt(self) -> str:
+        """See `WatchSession.doubt`: members that refuse are told of at once, by `open`."""
+        return ""
 
     def wait(self, timeout_s: float) -> bool:
         """See `WatchSession.wait`."""

@@ -88,6 +88,14 @@ class FileWatchSession:
                 raise RegistryError(f"{self._path}:{line}: the file is being written")
         return parse_servers(self._path, encoded, self._service)
 
+    def others(self) -> set[str]:
+        """See `WatchSession.others`."""
+        return services_of(self._read()[0])
+
+    def doubt(self) -> str:
+        """See `WatchSession.doubt`: a file answers or fails."""
+        return ""
+
     def wait(self, timeout_s: float) -> bool:
         """See `WatchSession.wait`."""
         left_s = timeout_s
@@ -228,6 +236,17 @@ def _of_json(path: str, text: str, service: str) -> tuple[Endpoint, ...]:
             raise RegistryError(f"{path}: server {number}: {endpoint.address} is listed twice")
         servers[endpoint.address] = endpoint
     return tuple(servers.values())
+
+
+def services_of(encoded: bytes) -> set[str]:
+    """Return the services that a list of servers names, where it can be read. Any thread."""
+    try:
+        found = json.loads(encoded)
+        servers = found["servers"] if isinstance(found, dict) else found
+        told = [announcement_of(each) for each in servers if isinstance(each, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError, RegistryError):
+        return set()
+    return {service for each in told for service in each.services}
 
 
 def _of_item(found: object, service: str) -> Endpoint | None:

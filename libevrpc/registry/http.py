@@ -167,6 +167,7 @@ class HttpWatchSession:
         self._named = named
         self._nap = Nap()
         self._waiting: HttpLink | None = None
+        self._services: set[str] = set()
 
     def open(self) -> None:
         """See `WatchSession.open`."""
@@ -187,8 +188,17 @@ class HttpWatchSession:
             for each in place.last:
                 if each.record or each.address not in listed:
                     listed[each.address] = each
-        found = (self._endpoint(each) for each in listed.values())
+        self._services.clear()
+        found = [self._endpoint(each) for each in listed.values()]
         return tuple(each for each in found if each is not None)
+
+    def others(self) -> frozenset[str]:
+        """See `WatchSession.others`: what the last list named."""
+        return frozenset(self._services)
+
+    def doubt(self) -> str:
+        """See `WatchSession.doubt`."""
+        return "; ".join(place.why for place in self._places if place.why)
 
     def _ask(self, place: _Place) -> None:
         """Get the list of one registry, and note how that went."""
@@ -247,6 +257,7 @@ class HttpWatchSession:
                 self._named.add(listed.address)
                 log.warning("left out of the list: %.200r: %s", listed.address, exc)
             return None
+        self._services.update(record.services)
         if self._service and self._service not in record.services:
             return None
         return replace(endpoint, weight=told.weight, tags=told.tags, limit=told.limit)

@@ -12,6 +12,7 @@ a new one made). After a failed `open` the session is closed and made anew too.
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from typing import Protocol
 
 from libevrpc.core.endpoints import Endpoint
@@ -89,7 +90,7 @@ class AnnounceSession(Protocol):
 
 
 class WatchSession(Protocol):
-    """Who offers a service, as a registry sees it. One thread, but for `wake`."""
+    """Who offers a service, as a registry sees it. One thread, but for `wake` and `doubt`."""
 
     def open(self) -> None:
         """Connect. Once."""
@@ -101,6 +102,14 @@ class WatchSession(Protocol):
         What cannot be read (a record of somebody else, half a record) is left out and named in
         the log, once.
         """
+        ...
+
+    def others(self) -> Collection[str]:
+        """Return which services the registry knows beside ours, as far as it can tell."""
+        ...
+
+    def doubt(self) -> str:
+        """Return why the present step does not end, in words; empty: not known. Any thread."""
         ...
 
     def wait(self, timeout_s: float) -> bool:

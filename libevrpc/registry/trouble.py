@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
+
 from libevrpc.core.clustermap import ServerState
 from libevrpc.core.mapcache import Failed, MapCache, NotReady
 from libevrpc.errors import Errno, RpcError, StatusCode
 
-__all__ = ["trouble_of"]
+__all__ = ["named", "trouble_of"]
 
 _CENTERS_TOLD_MAX = 5
 """Centers whose words fit into one line."""
+_SERVICES_TOLD_MAX = 20
+"""So do services."""
+_COMPARED_MAX = 1000
+"""Services among which one is looked for that is like the wanted one."""
 
 
 def trouble_of(service: str, cache: MapCache, others: tuple[str, ...]) -> RpcError | None:
@@ -66,8 +73,17 @@ def _said(cache: MapCache) -> list[NotReady | Failed]:
 def _not_there(service: str, others: tuple[str, ...]) -> RpcError:
     if not others:
         return _unavailable(f"service {service} is not in the map: no server is registered")
-    text = f"service {service} is not in the map; known services: {', '.join(others)}"
+    text = f"service {service} is not in the map; known services: {named(others, service)}"
     return RpcError(StatusCode.UNIMPLEMENTED, text, errno=Errno.NO_SERVICE)
+
+
+def named(services: Collection[str], wanted: str) -> str:
+    """Return services for a person: those that are like `wanted` first, no more than fit."""
+    names = sorted(services)
+    close = difflib.get_close_matches(wanted, names[:_COMPARED_MAX], n=3)
+    told = [*close, *(each for each in names if each not in close)][:_SERVICES_TOLD_MAX]
+    more = len(names) - len(told)
+    return ", ".join(told) + (f" and {more} more" if more else "")
 
 
 def _unavailable(text: str) -> RpcError:

@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from libevrpc.clock import monotonic_s
@@ -16,6 +16,7 @@ from libevrpc.errors import Errno, RpcError, StatusCode
 from libevrpc.registry.record import decode_list, encode_list
 from libevrpc.registry.session import Nap, RegistryError, SessionLost, WatchSession
 from libevrpc.registry.state import StateFile
+from libevrpc.registry.trouble import named
 
 __all__ = ["SessionResolver"]
 
@@ -54,6 +55,8 @@ class SessionResolver:
         self._machine = Watching(random.Random(), policy or WatchPolicy(), self._remembered())
         self._on_update: Callable[[EndpointSet], object] | None = None
         self._session: WatchSession | None = None
+        self._others: Collection[str] = ()
+        self._begun_s = 0.0
         self._ending = False
         self._overfull = False
         self._nap = Nap()
@@ -71,6 +74,7 @@ class SessionResolver:
     def start(self, on_update: Callable[[EndpointSet], object]) -> None:
         """See `Resolver.start`: a remembered list is told at once."""
         self._on_update = on_update
+        self._begun_s = monotonic_s()
         if self._machine.told is not None:
             on_update(self._machine.told)
         self._thread.start()
@@ -78,16 +82,24 @@ class SessionResolver:
     def trouble(self) -> RpcError | None:
         """See `Resolver.trouble`."""
         machine = self._machine
-        why, told = machine.trouble, machine.told
+        why, told, session = machine.trouble, machine.told, self._session
+        if told is None and not why and session is not None:
+            why = session.doubt()
         where = f"registry {self._registry}"
         if why:
             text = f"{where} cannot tell who offers service {self._service} ({why})"
             return RpcError(StatusCode.UNAVAILABLE, text, errno=Errno.FAILED_SOCKET)
         if told is None:
-            text = f"{where} has not told yet who offers service {self._service}"
+            waited_s = monotonic_s() - self._begun_s
+            text = (
+                f"{where} has not answered within {waited_s:.1f} s: who offers service"
+                f" {self._service} is not known"
+            )
             return RpcError(StatusCode.UNAVAILABLE, text)
         if not told.endpoints:
             text = f"service {self._service} has no server in {where}"
+            if self._others:
+                text = f"{text}; known there: {named(self._others, self._service)}"
             return RpcError(StatusCode.UNAVAILABLE, text)
         return None
 
@@ -140,6 +152,7 @@ class SessionResolver:
             return
         machine.asking(monotonic_s())
         found = session.fetch()
+        self._others = () if found else _others_of(session)
         troubled = machine.trouble
         news = machine.fetched(found, monotonic_s())
         if troubled:
@@ -172,12 +185,14 @@ class SessionResolver:
         lost = lost or step is WatchStep.OPEN
         if lost:
             self._drop_session()
+        known = self._machine.told
         if self._machine.failed(why or "no reason given", lost, monotonic_s()):
             log.warning(
-                "no answer from registry %s service=%s: %s; going on with what is known",
+                "no answer from registry %s service=%s: %s; %s",
                 self._registry,
                 self._service,
                 why,
+                "going on with what is known" if known and known.endpoints else "calls wait for it",
             )
 
     def _drop_session(self) -> None:
@@ -187,3 +202,12 @@ class SessionResolver:
                 session.close()
             except Exception:
                 log.debug("closing a session failed", exc_info=True)
+
+
+def _others_of(session: WatchSession) -> Collection[str]:
+    """Return the services that there are; one that does not tell fails at the next step."""
+    try:
+        return session.others()
+    except RegistryError as exc:
+        log.debug("other services are not known: %s", exc)
+        return ()

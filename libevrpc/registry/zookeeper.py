@@ -16,6 +16,7 @@ one of ``pkg.Service/Method`` gets the provider of that method, who may be anoth
 from __future__ import annotations
 
 import logging
+from urllib.parse import unquote
 
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.targets import Target
@@ -303,6 +304,26 @@ class ZooKeeperWatchSession:
             self._read_changed(shared, paths)
         found = (self._endpoint(path) for path in paths)
         return tuple(each for each in found if each is not None)
+
+    def others(self) -> set[str]:
+        """See `WatchSession.others`; in mprpc's layout the service's other methods, if any."""
+        shared = self._shared
+        assert shared is not None
+        layout = self._plan.layout
+        service, _, method = self._service.partition("/")
+        if method and layout.place(self._service).child:
+            found = shared.children(layout.place(service).folder, watch=False)
+            methods = {f"{service}/{unquote(each)}" for each in found}
+            if methods:
+                return methods - {self._service}
+        folder = layout.place(service).folder.rpartition("/")
+        names = shared.children(folder[0] or "/", watch=False)
+        return {unquote(each) for each in names if each not in (folder[2], "zookeeper")}
+
+    def doubt(self) -> str:
+        """See `WatchSession.doubt`."""
+        shared = self._shared
+        return "" if shared is None else shared.doubt()
 
     def wait(self, timeout_s: float) -> bool:
         """See `WatchSession.wait`."""

@@ -253,6 +253,10 @@ class SharedSession:
             f" (last tried {self._handler.tried or 'none yet'}: {why})"
         )
 
+    def doubt(self) -> str:
+        """Return why no server has taken us, as far as is known."""
+        return "" if self.connected or not self._log.last else str(self._no_connection())
+
     def require_presence(self) -> None:
         """Return if we are connected, or were until a moment ago.
 
@@ -322,9 +326,10 @@ class SharedSession:
         answer = self._if_there(path, watch, lambda c: c.get_async(path, watch=told))
         return None if answer is None else _found(answer)
 
-    def children(self, path: str) -> list[str]:
-        """Return the names below a node, watched; none where there is no such node yet."""
-        answer = self._if_there(path, True, lambda c: c.get_children_async(path, watch=self._fired))
+    def children(self, path: str, *, watch: bool = True) -> list[str]:
+        """Return the names below a node; none where there is no such node yet."""
+        told = self._fired if watch else None
+        answer = self._if_there(path, watch, lambda c: c.get_children_async(path, watch=told))
         return [str(each) for each in answer or ()]
 
     def _if_there(self, path: str, watch: bool, begin: Callable[[Any], Any]) -> Any:

@@ -32,6 +32,8 @@ class ScriptedRegistry:
         fails: step -> what it raises, until it is taken out.
         servers: what `fetch` returns.
         place: whose place the server waits for.
+        others: services beside the one that is looked for.
+        doubt: why a step does not end.
         holds: steps that block until `go` is set, whatever wakes them.
     """
 
@@ -42,6 +44,8 @@ class ScriptedRegistry:
         self.holds: set[str] = set()
         self.go = threading.Event()
         self.place = ""
+        self.others: tuple[str, ...] = ()
+        self.doubt = ""
         self.sessions: list[ScriptedSession] = []
 
     def announce_session(self) -> ScriptedSession:
@@ -98,6 +102,13 @@ class ScriptedSession:
         self._dirty.clear()
         self.step("fetch", None)
         return self._registry.servers
+
+    def others(self) -> tuple[str, ...]:
+        self.step("others", None)
+        return self._registry.others
+
+    def doubt(self) -> str:
+        return self._registry.doubt
 
     def wait(self, timeout_s: float) -> bool:
         self.step("wait", timeout_s)

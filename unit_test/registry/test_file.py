@@ -95,6 +95,24 @@ def test_any_bytes_are_a_list_or_a_registry_error(text: bytes | str) -> None:
         parsed(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "services"),
+    [
+        ('[{"address": "a:1", "services": ["x.Y", "x.Z"]}, "b:1"]', {"x.Y", "x.Z"}),
+        ('{"servers": [{"address": "a:1", "services": ["x.Z"]}]}', {"x.Z"}),
+        ('{"servers": 5}', set()),
+        ('[{"services": 5}]', set()),
+        ("a:1\n", set()),
+    ],
+)
+def test_the_services_of_a_list_are_known(tmp_path: Path, text: str, services: set[str]) -> None:
+    path = tmp_path / "list"
+    path.write_text(text)
+    session = FileWatchSession(str(path), "x.W")
+    assert session.others() == services
+    assert session.doubt() == ""
+
+
 def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RegistryError, match="cannot read .*/none: No such file"):
         FileWatchSession(str(tmp_path / "none"), "x.Y").fetch()

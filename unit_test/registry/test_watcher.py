@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,7 +225,72 @@ def test_before_the_first_word_that_is_the_trouble(
     next_told(registry.told, "fetch")
     trouble = resolver.trouble()
     assert trouble is not None
-    assert trouble.text == "registry fake://r has not told yet who offers service x.Y"
+    assert re.fullmatch(
+        r"registry fake://r has not answered within [0-9.]+ s: who offers service x\.Y is not"
+        r" known",
+        trouble.text,
+    )
+    registry.doubt = "no connection (last tried r:1: Connection refused)"
+    trouble = resolver.trouble()
+    assert trouble is not None
+    assert trouble.errno == Errno.FAILED_SOCKET
+    assert trouble.text == (
+        "registry fake://r cannot tell who offers service x.Y"
+        " (no connection (last tried r:1: Connection refused))"
+    )
+
+
+def test_where_nothing_is_known_the_log_says_that_calls_wait(
+    registry: ScriptedRegistry, resolver: SessionResolver, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.fails["open"] = RegistryError("connection refused")
+    resolver.start(lambda found: None)
+    for _ in range(2):
+        next_told(registry.told, "open")
+    assert lines(caplog) == [
+        "WARNING no answer from registry fake://r service=x.Y: connection refused;"
+        " calls wait for it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("others", "text"),
+    [
+        ((), "service x.Y has no server in registry fake://r"),
+        (("b.C", "x.Yy"), "service x.Y has no server in registry fake://r; known there: x.Yy, b.C"),
+        (
+            tuple(f"a.B{number:02}" for number in range(25)),
+            "service x.Y has no server in registry fake://r; known there: "
+            + ", ".join(f"a.B{number:02}" for number in range(20))
+            + " and 5 more",
+        ),
+    ],
+)
+def test_where_nobody_offers_the_service_others_are_named(
+    registry: ScriptedRegistry,
+    resolver: SessionResolver,
+    lists: Lists,
+    others: tuple[str, ...],
+    text: str,
+) -> None:
+    registry.others = others
+    resolver.start(lists.put)
+    assert lists.get(timeout=WAIT_S) == told()
+    trouble = resolver.trouble()
+    assert trouble is not None
+    assert trouble.text == text
+
+
+def test_other_services_that_cannot_be_told_are_no_trouble(
+    registry: ScriptedRegistry, resolver: SessionResolver, lists: Lists
+) -> None:
+    registry.fails["others"] = RegistryError("no permission")
+    resolver.start(lists.put)
+    assert lists.get(timeout=WAIT_S) == told()
+    next_told(registry.told, "wait")
+    trouble = resolver.trouble()
+    assert trouble is not None
+    assert trouble.text == "service x.Y has no server in registry fake://r"
 
 
 def test_after_close_nothing_is_told(

@@ -40,7 +40,7 @@ LOOK_S = 0.02
 PATIENT_S = 60.0
 OUTAGE_S = float(os.environ.get("LIBEVRPC_TEST_OUTAGE_S", "0"))
 """An outage lasts until it has been noticed, and this long: 60 is worth a run by hand."""
-NOTHING_YET = ("has not told yet", "no answer yet")
+NOTHING_YET = ("has not answered within", "no answer yet")
 """What resolvers say while their first question is on its way."""
 
 _ports = itertools.count(1)

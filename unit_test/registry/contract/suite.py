@@ -165,6 +165,19 @@ class AnnounceContract(ListContract):
             first.until_addresses(stays.address)
             second.until_addresses(server.address)
 
+    def test_who_asks_for_an_unknown_service_is_told_what_there_is(
+        self, harness: Harness, tmp_path: Path
+    ) -> None:
+        service = new_service("Known")
+        with (
+            announced(harness, server_of(harness, service), tmp_path / "server"),
+            watched(harness, service, tmp_path / "view") as view,
+        ):
+            view.until(lambda: view.addresses, "the server is known")
+            mistyped = service.replace("Known", "Knwon")
+            with watched(harness, mistyped, tmp_path / "other") as other:
+                other.until(lambda: service in str(other.resolver.trouble()), "it is named")
+
     def test_weight_tags_and_limit_of_a_running_server_reach_watchers(
         self, harness: Harness, tmp_path: Path
     ) -> None:

@@ -137,3 +137,47 @@ def test_each_method_is_called_at_its_own_provider(
         for _ in range(10):
             assert client.call("Foo.who") == "one"
             assert client.call("Foo.where") == "two"
+
+
+def test_a_short_deadline_is_enough_to_learn_that_zookeeper_is_down(tmp_path: Path) -> None:
+    hosts = f"127.0.0.1:{free_port()}"
+    with RpcClient(f"zk://{hosts}", state_dir=str(tmp_path)) as client:
+        echo = client.stub(ECHO).Echo
+
+        def told() -> str:
+            with pytest.raises(RpcError) as failed:
+                echo(request("x"), timeout_s=0.1)
+            assert failed.value.code is StatusCode.UNAVAILABLE
+            return failed.value.text
+
+        wait_until(
+            lambda: (
+                told()
+                == f"registry zk://{hosts} cannot tell who offers service echo.EchoService (no connection"
+                f" to ZooKeeper {hosts} (last tried {hosts}: Connection refused))"
+            )
+        )
+
+
+def test_a_mistyped_method_or_service_is_told_with_those_there_are(
+    zookeeper: ZooKeeperCluster, tmp_path: Path
+) -> None:
+    root = f"/{new_name('named')}"
+    target = target_of(zookeeper.hosts(), layout="mprpc", root=root).text
+
+    class Foo:
+        def who(self) -> str:
+            return "foo"
+
+    def told(client: RpcClient, method: str) -> str:
+        with pytest.raises(RpcError) as failed:
+            client.call(method, timeout_s=0.2)
+        return failed.value.text
+
+    server = RpcServer("127.0.0.1:0", threads=1, workers=1, registry=target)
+    server.add_object(Foo())
+    with server, RpcClient(target, state_dir=str(tmp_path)) as client:
+        assert client.call("Foo.who", timeout_s=30.0) == "foo"
+        there = f" has no server in registry {target}; known there: "
+        wait_until(lambda: told(client, "Foo.hwo") == f"service Foo/hwo{there}Foo/who")
+        wait_until(lambda: told(client, "Fooo.who") == f"service Fooo/who{there}Foo")
