@@ -20,13 +20,15 @@ from libevrpc.core.http import (
     HttpReply,
     HttpRequest,
 )
-from libevrpc.core.wires import Probe
+from libevrpc.core.wires import PROBE_BYTES_MAX, Probe
 from libevrpc.errors import ProtocolError
 
 __all__ = ["HttpAnswerReader", "HttpConnection", "probe_http"]
 
 METHOD_CHARS_MAX: Final = 20
 """Longer first words are no HTTP method."""
+BLANK_BYTES_MAX: Final = PROBE_BYTES_MAX
+"""Most bytes of empty lines before a request."""
 HEADERS_MAX: Final = 256
 """Most header lines of one message."""
 CHUNKS_FREE: Final = 1024
@@ -48,13 +50,15 @@ def probe_http(head: bytes) -> Probe:
     """Tell whether a message begins like an HTTP request.
 
     That is a method that we know, or another word in capitals with a target behind it. Empty
-    lines before it are allowed, as RFC 9112 asks.
+    lines before it are allowed, as RFC 9112 asks; of more than there may be a client of HTTP is
+    told.
     """
     word, space, target = head.lstrip(b"\r\n").partition(b" ")
     if len(word) > METHOD_CHARS_MAX or (word and not (word.isalpha() and word.isupper())):
         return Probe.NO
     if not space:
-        return Probe.MORE
+        full = head[:1] in b"\r\n" and len(head) >= PROBE_BYTES_MAX
+        return Probe.YES if full else Probe.MORE
     if word in _METHODS:
         return Probe.YES
     if word and not target:
@@ -72,6 +76,7 @@ class HttpConnection:
     """
 
     __slots__ = (
+        "_blank_bytes",
         "_body",
         "_body_bytes",
         "_chunks",
@@ -99,6 +104,7 @@ class HttpConnection:
         self._chunks = 0
         self._whole = False
         self._fresh = True
+        self._blank_bytes = 0
 
     @property
     def whole(self) -> bool:
@@ -114,13 +120,17 @@ class HttpConnection:
         """Take what arrived (never empty, not after a whole request)."""
         assert not self._whole, "a request waits for its answer"
         if self._fresh:
+            before = len(data)
             data = data.lstrip(b"\r\n")  # empty lines before a request mean nothing
+            self._blank_bytes += before - len(data)
         if data:
             self._fresh = False
             self._peer.receive_data(data)
 
     def next(self) -> HttpHead | HttpRequest | HttpFault | None:
         """Return what was understood next; None: more bytes are needed."""
+        if self._blank_bytes > BLANK_BYTES_MAX and not self._whole:
+            return self._fault(400, f"more than {BLANK_BYTES_MAX} bytes of empty lines")
         while not self._whole:
             try:
                 event = self._peer.next_event()

@@ -43,9 +43,11 @@ EVERY_S = 10.0
 """How often a server beats and a client asks, where nobody says otherwise."""
 BEATS_PER_EXPIRY = 3.0
 RETRY_S = 1.0
-"""How soon one of several registries is asked again that did not answer."""
+"""How soon one is asked again that did not answer, or that answered instead of waiting for news."""
 WAIT_MAX_S = 25.0
 """Longest question for news: proxies hang up on longer ones."""
+SOON = 0.5
+"""An answer without news before this share of the time asked for comes from who does not wait."""
 NAMED_MAX = 1000
 """Most entries that are named in the log as unreadable."""
 
@@ -273,6 +275,7 @@ class HttpWatchSession:
         question = {VERSION_HEADER: teller.version, WAIT_HEADER: f"{wait_s:.3f}"}
         teller.link.heed()
         self._waiting = teller.link
+        asked_s = monotonic_s()
         try:
             if self._nap.wait(0.0):
                 return False
@@ -289,6 +292,9 @@ class HttpWatchSession:
         finally:
             self._waiting = None
         news = answer.headers.get(VERSION_HEADER.lower()) != teller.version
+        left_s = asked_s + wait_s - monotonic_s()
+        if not news and left_s > SOON * wait_s:  # it keeps no more questions waiting
+            self._nap.wait(min(left_s, RETRY_S, self._every_s))
         return news or len(self._places) > 1
 
     def close(self) -> None:

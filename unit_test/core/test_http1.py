@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from libevrpc.core.http import HttpAnswer, HttpFault, HttpHead, HttpLimits, HttpReply, HttpRequest
 from libevrpc.core.http1 import (
+    BLANK_BYTES_MAX,
     CHUNK_BYTES_MIN,
     CHUNKS_FREE,
     HEADERS_MAX,
@@ -18,7 +19,7 @@ from libevrpc.core.http1 import (
     HttpConnection,
     probe_http,
 )
-from libevrpc.core.wires import Probe
+from libevrpc.core.wires import PROBE_BYTES_MAX, Probe
 from libevrpc.errors import ProtocolError
 
 LIMITS = HttpLimits(head_bytes_max=4096, body_bytes_max=10_000)
@@ -53,6 +54,27 @@ def test_a_request_is_the_same_at_every_cut(data: bytes) -> None:
     for cut in range(1, len(data)):
         assert all_of(HttpConnection(LIMITS), data[:cut], data[cut:]) == whole
     assert all_of(HttpConnection(LIMITS), *(bytes([byte]) for byte in data)) == whole
+
+
+@pytest.mark.parametrize("line", [b"\r\n", b"\n", b"\r"])
+def test_a_few_empty_lines_before_a_request_mean_nothing_and_many_are_400(line: bytes) -> None:
+    few = line * (BLANK_BYTES_MAX // len(line))
+    assert probe_http(few) is Probe.YES
+    assert probe_http(few[:-2]) is Probe.MORE
+    for head in (few, few[:-2] + b"P", few[:-2] + b"PO"):
+        assert probe_http((head + POST)[:PROBE_BYTES_MAX]) is Probe.YES
+    whole = all_of(HttpConnection(LIMITS), POST)
+    assert all_of(HttpConnection(LIMITS), few, POST) == whole
+    assert all_of(HttpConnection(LIMITS), few + POST) == whole
+    many = HttpFault(400, "more than 64 bytes of empty lines")
+    assert all_of(HttpConnection(LIMITS), few, line + POST) == [many]
+    lines = BLANK_BYTES_MAX // len(line) + 1
+    assert all_of(HttpConnection(LIMITS), *[line] * lines) == [many]
+    connection = HttpConnection(LIMITS)
+    assert last_of(few + line) == many
+    assert all_of(connection, few * 2 + POST) == [many]
+    assert connection.respond(OK).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert connection.closing
 
 
 def test_a_head_is_told_in_parts() -> None:

@@ -47,7 +47,7 @@ SERVERS_MAX: Final = 10_000
 WAIT_MAX_S: Final = 30.0
 """Longest wait for news."""
 WAITERS_MAX: Final = 10_000
-"""Most questions that wait; one more is answered at once."""
+"""Most questions that wait, over all connections; one more is answered at once, with the list."""
 GATHER_S: Final = 0.05
 """News that come this soon after others are told together."""
 LOOK_S: Final = 0.25
@@ -192,9 +192,10 @@ class HttpRegistry:
             self._purge()
             known = headers.get(VERSION_HEADER.lower()) == self._version()
             room = len(self._waiters) < WAITERS_MAX and not self._closed and not self._stopping()
-            if not (wait_s and known and room):
-                return self._reply(dialect, request)
-            waiter = _Waiter(monotonic_s() + wait_s, controller.defer(), dialect, request)
+            full = "application/json" in headers.get("accept", "")
+            if not (wait_s and known and room and not request.body):  # no body is kept for so long
+                return self._reply(dialect, full)
+            waiter = _Waiter(monotonic_s() + wait_s, controller.defer(), dialect, full)
             self._waiters.append(waiter)
         controller.on_cancel(waiter.leave)
         self._wake.set()
@@ -205,8 +206,8 @@ class HttpRegistry:
     def _version(self) -> str:
         return f"{self._life}-{self._table.version}"
 
-    def _reply(self, dialect: Dialect, request: HttpRequest) -> HttpReply:
-        """Return the list as this peer reads it."""
+    def _reply(self, dialect: Dialect, full: bool) -> HttpReply:
+        """Return the list as this peer reads it; `full`: with the servers' records."""
         version, listed, body = self._shown
         if version != self._table.version:
             beats = self._table.beats()
@@ -214,7 +215,7 @@ class HttpRegistry:
             body = write_list((each.address, each.record) for each in beats)
             self._shown = (self._table.version, listed, body)
         headers = ((dialect.servers_header, listed), (VERSION_HEADER, self._version()))
-        if "application/json" not in request.head.headers.get("accept", ""):
+        if not full:
             return HttpReply(200, b"", headers)
         return HttpReply(200, body, (*headers, ("Content-Type", "application/json")))
 
@@ -249,7 +250,7 @@ class HttpRegistry:
             staying = []
             for waiter in self._waiters:
                 if everybody or waiter.until_s <= now_s:
-                    replies.append((waiter.deferred, self._reply(waiter.dialect, waiter.request)))
+                    replies.append((waiter.deferred, self._reply(waiter.dialect, waiter.full)))
                 elif not waiter.gone:
                     staying.append(waiter)
             self._waiters = staying
@@ -281,7 +282,7 @@ class _Waiter:
     until_s: float
     deferred: Deferred
     dialect: Dialect
-    request: HttpRequest
+    full: bool
     gone: bool = False
 
     def leave(self) -> None:

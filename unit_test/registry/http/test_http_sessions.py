@@ -88,6 +88,24 @@ def test_waiting_ends_with_news_with_time_and_when_woken(registry: Start) -> Non
     assert not waiter.is_alive()
 
 
+def test_a_registry_that_lets_nobody_wait_is_not_asked_all_the_time(
+    registry: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libevrpc.server.http.registry.WAITERS_MAX", 0)
+    monkeypatch.setattr("libevrpc.registry.http.RETRY_S", 3600.0)
+    started = registry()
+    session = watching(started.target())
+    session.fetch()
+    asked = started.server.statistics().calls
+    waiter = threading.Thread(target=session.wait, args=(20.0,))
+    waiter.start()
+    wait_until(lambda: started.server.statistics().calls > asked)
+    session.wake()
+    waiter.join(10.0)
+    assert not waiter.is_alive()
+    assert started.server.statistics().calls == asked + 1
+
+
 def test_at_an_original_waiting_is_for_time_alone(fake: FakeRegistry) -> None:
     session = watching(f"{fake.target}?every=0.1")
     session.fetch()

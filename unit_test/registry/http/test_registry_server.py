@@ -132,7 +132,10 @@ def test_what_is_wrong_is_named_and_changes_nothing(
 
 def test_a_full_registry_says_so(registry: Start) -> None:
     peer = registry(servers_max=2).peer()
-    assert [say(peer, f"tcp@a:{port}").status for port in (1, 2, 3, 1)] == [200, 200, 429, 200]
+    answers = [say(peer, f"tcp@a:{port}") for port in (1, 2, 3, 1)]
+    assert [each.status for each in answers] == [200, 200, 429, 200]
+    assert error_of(answers[2])["errno"] == 4008
+    assert answers[2].headers["retry-after"] == "1"
     assert listed(peer) == "tcp@a:1,tcp@a:2"
 
 
@@ -151,6 +154,29 @@ def test_a_question_may_wait_for_news(registry: Start) -> None:
     version = answer.headers["x-libevrpc-version"]
     brief = f"X-Libevrpc-Version: {version}\r\nX-Libevrpc-Wait: 0.05\r\n"
     assert waiter.get(TINY, brief).headers["x-libevrpc-version"] == version
+
+
+def test_only_so_many_questions_wait(registry: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("libevrpc.server.http.registry.WAITERS_MAX", 2)
+    started = registry()
+    waiters, more = [started.peer(), started.peer()], started.peer()
+    version = more.get(TINY).headers["x-libevrpc-version"]
+    question = f"X-Libevrpc-Version: {version}\r\nX-Libevrpc-Wait: 30\r\n"
+    for peer in waiters:
+        peer.send(f"GET {TINY} HTTP/1.1\r\nHost: a\r\n{question}\r\n".encode())
+    wait_until(lambda: started.server.statistics().in_flight == 2)
+    assert more.get(TINY, question).headers["x-libevrpc-version"] == version  # at once
+    say(more, "tcp@a:1")
+    for peer in waiters:
+        assert peer.answer("GET").headers["x-tinyrpc-servers"] == "tcp@a:1"
+
+
+def test_a_question_with_a_body_does_not_wait(registry: Start) -> None:
+    peer = registry().peer()
+    version = peer.get(TINY).headers["x-libevrpc-version"]
+    question = f"X-Libevrpc-Version: {version}\r\nX-Libevrpc-Wait: 30\r\n"
+    peer.send(f"GET {TINY} HTTP/1.1\r\nHost: a\r\n{question}Content-Length: 4\r\n\r\nbody".encode())
+    assert peer.answer("GET").headers["x-libevrpc-version"] == version
 
 
 def test_who_waits_is_told_when_the_server_stops_and_forgotten_when_he_leaves(

@@ -150,13 +150,11 @@ def test_a_short_deadline_is_enough_to_learn_that_zookeeper_is_down(tmp_path: Pa
             assert failed.value.code is StatusCode.UNAVAILABLE
             return failed.value.text
 
-        wait_until(
-            lambda: (
-                told()
-                == f"registry zk://{hosts} cannot tell who offers service echo.EchoService (no connection"
-                f" to ZooKeeper {hosts} (last tried {hosts}: Connection refused))"
-            )
+        text = (
+            f"registry zk://{hosts} cannot tell who offers service echo.EchoService (no connection"
+            f" to ZooKeeper {hosts} (last tried {hosts}: Connection refused))"
         )
+        wait_until(lambda: told() == text)
 
 
 def test_a_mistyped_method_or_service_is_told_with_those_there_are(

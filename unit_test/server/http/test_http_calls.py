@@ -393,3 +393,15 @@ def test_curl_sends_a_large_body_after_its_question(serve: Serve, tmp_path: Path
     assert len(json.loads(run.stdout)["response"]) == 3_000_000
     run = subprocess.run([*command, "-w", "%{http_code}"], capture_output=True, check=True)
     assert run.stdout.endswith(b"415")
+
+
+@pytest.mark.parametrize("pieces", [(64, 2), (10, 60), (40, 8, 40), (1000,)])
+def test_too_many_empty_lines_before_a_request_are_400(
+    serve: Serve, peer: Peer, pieces: tuple[int, ...]
+) -> None:
+    stranger = peer(serve())
+    for size in pieces:
+        stranger.send(b"\r\n" * (size // 2))
+    answer = stranger.answer()
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert error_of(answer)["text"] == "more than 64 bytes of empty lines"
