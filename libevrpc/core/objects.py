@@ -15,6 +15,7 @@ from typing import Any
 
 import msgpack
 
+from libevrpc.core.values import BoundError, load_json, load_msgpack
 from libevrpc.errors import Errno, RpcError
 
 __all__ = [
@@ -124,10 +125,12 @@ def _pack(value: Any, content_type: int, errno: int) -> bytes:
 def _unpack(payload: bytes, content_type: int, errno: int) -> Any:
     try:
         if content_type == ContentType.MSGPACK:
-            return msgpack.unpackb(payload, strict_map_key=False)
+            return load_msgpack(payload)
         if content_type == ContentType.JSON:
-            return json.loads(payload)
-    except (ValueError, msgpack.UnpackException, RecursionError, TypeError) as exc:
+            return load_json(payload)
+    except BoundError as exc:
+        raise RpcError.from_errno(errno, f"body: {exc}") from None
+    except (ValueError, msgpack.UnpackException, TypeError) as exc:
         name = ContentType(content_type).name
         reason = str(exc) or type(exc).__name__
         raise RpcError.from_errno(errno, f"body is not {name}: {reason}") from None

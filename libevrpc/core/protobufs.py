@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from libevrpc.core.objects import ContentType
+from libevrpc.core.values import check_json
 from libevrpc.errors import Errno, RpcError
 
 __all__ = ["format_text", "message_class", "parse_text"]
@@ -32,6 +33,7 @@ def parse_text(cls: type[Message], body: bytes, content_type: int) -> Message:
 
     try:
         if content_type in (ContentType.JSON, ContentType.PROTO_JSON):
+            check_json(body)
             return json_format.Parse(body, cls())
         if content_type == ContentType.PROTO_TEXT:
             return text_format.Parse(body, cls())

@@ -15,6 +15,7 @@ from typing import Any
 
 from libevrpc.core.gob.octets import shown
 from libevrpc.core.gob.schema import Kind, Schema
+from libevrpc.core.values import VALUES_MAX
 from libevrpc.errors import ProtocolError
 
 __all__ = ["parts", "shaped", "text_parts"]
@@ -35,27 +36,93 @@ def shaped(value: Any, schema: Schema) -> Any:
     Bytes may be a string in base64, which is how Go's JSON has them.
 
     Raises:
-        ProtocolError: it does not fit; names the place.
+        ProtocolError: it does not fit; names the place. Or an empty map stands for a dataclass
+            of many fields so often that they are more than VALUES_MAX.
     """
     try:
-        return _shaped(value, schema)
+        return _Shaping().shaped(value, schema)
     except RecursionError:
         raise ProtocolError(f"a {schema.name} whose parts lie too deep in each other") from None
 
 
-def _shaped(value: Any, schema: Schema) -> Any:
-    match schema.kind:
-        case Kind.INTERFACE:
-            return value
-        case Kind.POINTER:
-            assert schema.elem is not None
-            return None if value is None else _shaped(value, schema.elem)
-        case Kind.STRUCT:
-            return _struct(value, schema)
-        case Kind.SLICE | Kind.ARRAY:
-            return _list(value, schema)
-        case Kind.MAP:
-            return _map(value, schema)
+class _Shaping:
+    """One message; counts what is made for fields that were not sent."""
+
+    __slots__ = ("_room",)
+
+    def __init__(self) -> None:
+        self._room = VALUES_MAX
+
+    def shaped(self, value: Any, schema: Schema) -> Any:
+        match schema.kind:
+            case Kind.INTERFACE:
+                return value
+            case Kind.POINTER:
+                assert schema.elem is not None
+                return None if value is None else self.shaped(value, schema.elem)
+            case Kind.STRUCT:
+                return self._struct(value, schema)
+            case Kind.SLICE | Kind.ARRAY:
+                return self._list(value, schema)
+            case Kind.MAP:
+                return self._map(value, schema)
+        return _basic(value, schema)
+
+    def _struct(self, value: Any, schema: Schema) -> Any:
+        if not isinstance(value, dict):
+            raise _unfit(value, schema)
+        found = {}
+        for field in schema.fields:
+            if field.name in value:
+                try:
+                    found[field.attribute] = self.shaped(value[field.name], field.schema)
+                except ProtocolError as exc:
+                    raise ProtocolError(f"{schema.name}.{field.name}: {exc}") from None
+            else:
+                self._room -= field.schema.weight
+                if self._room < 0:
+                    raise ProtocolError(f"more than {VALUES_MAX} values in one message")
+                found[field.attribute] = (field.make_default or field.schema.zero)()
+        assert schema.make is not None
+        try:
+            return schema.make(**found)
+        except (TypeError, ValueError) as exc:
+            raise ProtocolError(f"{schema.name} refuses this: {exc}") from None
+
+    def _list(self, value: Any, schema: Schema) -> Any:
+        assert schema.elem is not None
+        assert schema.make is not None
+        if value is None and schema.kind is Kind.SLICE:  # Go's nil slice
+            return schema.make()
+        if not isinstance(value, list | tuple):
+            raise _unfit(value, schema)
+        if schema.kind is Kind.ARRAY and len(value) != schema.length:
+            raise ProtocolError(f"{len(value)} elements in a {schema.name}")
+        return schema.make([self.shaped(item, schema.elem) for item in value])
+
+    def _map(self, value: Any, schema: Schema) -> Any:
+        assert schema.key is not None
+        assert schema.elem is not None
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise _unfit(value, schema)
+        return {
+            self._key(key, schema.key): self.shaped(item, schema.elem)
+            for key, item in value.items()
+        }
+
+    def _key(self, key: Any, schema: Schema) -> Any:
+        """Read a key; in JSON every one is a string."""
+        if isinstance(key, str) and schema.kind in (Kind.INT, Kind.UINT):
+            try:
+                key = int(key)
+            except ValueError:
+                raise _unfit(key, schema) from None
+        return self.shaped(key, schema)
+
+
+def _basic(value: Any, schema: Schema) -> Any:
     kinds = _TYPES.get(schema.kind, ())
     if schema.kind is Kind.BYTES and isinstance(value, str):
         try:
@@ -67,59 +134,11 @@ def _shaped(value: Any, schema: Schema) -> Any:
     if isinstance(value, int | float):
         if schema.kind is Kind.UINT and value < 0:
             raise _unfit(value, schema)
-        return float(value) if schema.kind is Kind.FLOAT else value
-    return value
-
-
-def _struct(value: Any, schema: Schema) -> Any:
-    if not isinstance(value, dict):
-        raise _unfit(value, schema)
-    found = {}
-    for field in schema.fields:
-        if field.name in value:
-            try:
-                found[field.attribute] = _shaped(value[field.name], field.schema)
-            except ProtocolError as exc:
-                raise ProtocolError(f"{schema.name}.{field.name}: {exc}") from None
-        else:
-            found[field.attribute] = (field.make_default or field.schema.zero)()
-    assert schema.make is not None
-    try:
-        return schema.make(**found)
-    except (TypeError, ValueError) as exc:
-        raise ProtocolError(f"{schema.name} refuses this: {exc}") from None
-
-
-def _list(value: Any, schema: Schema) -> Any:
-    assert schema.elem is not None
-    assert schema.make is not None
-    if value is None and schema.kind is Kind.SLICE:  # Go's nil slice
-        return schema.make()
-    if not isinstance(value, list | tuple):
-        raise _unfit(value, schema)
-    if schema.kind is Kind.ARRAY and len(value) != schema.length:
-        raise ProtocolError(f"{len(value)} elements in a {schema.name}")
-    return schema.make([_shaped(item, schema.elem) for item in value])
-
-
-def _map(value: Any, schema: Schema) -> Any:
-    assert schema.key is not None
-    assert schema.elem is not None
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _unfit(value, schema)
-    return {_key(key, schema.key): _shaped(item, schema.elem) for key, item in value.items()}
-
-
-def _key(key: Any, schema: Schema) -> Any:
-    """Read a key; in JSON every one is a string."""
-    if isinstance(key, str) and schema.kind in (Kind.INT, Kind.UINT):
         try:
-            key = int(key)
-        except ValueError:
-            raise _unfit(key, schema) from None
-    return _shaped(key, schema)
+            return float(value) if schema.kind is Kind.FLOAT else value
+        except OverflowError:
+            raise _unfit(value, schema) from None
+    return value
 
 
 def _unfit(value: Any, schema: Schema) -> ProtocolError:

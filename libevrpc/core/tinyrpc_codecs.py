@@ -35,6 +35,7 @@ from libevrpc.core.gob import (
     schema_of,
 )
 from libevrpc.core.shapes import parts, shaped, text_parts
+from libevrpc.core.values import BoundError, load_json, load_msgpack
 from libevrpc.errors import ProtocolError
 
 __all__ = [
@@ -269,10 +270,10 @@ class PlainBody:
 
 def _loaded(data: bytes, *, packed: bool) -> Any:
     try:
-        if packed:
-            return msgpack.unpackb(data, strict_map_key=False)
-        return json.loads(data)
-    except (ValueError, msgpack.UnpackException, RecursionError, TypeError) as exc:
+        return load_msgpack(data) if packed else load_json(data)
+    except BoundError as exc:
+        raise ProtocolError(str(exc)) from None
+    except (ValueError, msgpack.UnpackException, TypeError) as exc:
         kind = "msgpack" if packed else "JSON"
         raise ProtocolError(f"not {kind}: {str(exc) or type(exc).__name__}") from None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from libevrpc.core import shapes
 from libevrpc.core.gob import Uint, schema_of
 from libevrpc.core.shapes import parts, shaped, text_parts
 from libevrpc.errors import ProtocolError
@@ -99,6 +100,11 @@ def test_values_of_another_shape_are_refused_by_name(value: Any, hint: Any, name
     assert str(told.value) == named
 
 
+def test_an_int_too_large_for_a_float_is_none() -> None:
+    with pytest.raises(ProtocolError, match=r"^1000.* is no float"):
+        shaped(10**400, schema_of(float))
+
+
 @dataclass
 class Node:
     Next: Node | None = None
@@ -111,6 +117,23 @@ def test_values_lie_in_each_other_only_so_deep() -> None:
     with pytest.raises(ProtocolError, match="a Node whose parts lie too deep"):
         shaped(value, schema_of(Node))
     assert shaped({"Next": {"Next": {}}}, schema_of(Node)) == Node(Node(Node()))
+
+
+def test_fields_that_were_not_sent_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass
+    class Nine:
+        Outers: tuple[Inner, Inner]
+        First: int
+        Second: Inner
+
+    # two of them: the pair, its parts and theirs are seven, then come one, and three
+    monkeypatch.setattr(shapes, "VALUES_MAX", 22)
+    schema = schema_of(list[Nine])
+    assert len(shaped([{}, {}], schema)) == 2
+    monkeypatch.setattr(shapes, "VALUES_MAX", 21)
+    with pytest.raises(ProtocolError, match="more than 21 values in one message"):
+        shaped([{}, {}], schema)
+    assert len(shaped([{"First": 1}, {}], schema)) == 2
 
 
 def test_a_dataclass_may_refuse_its_fields() -> None:

@@ -213,7 +213,7 @@ class _Making:
         keep = want is not _SKIPPED
 
         def read_record(cursor: Cursor) -> dict[str, Any] | None:
-            cursor.take(len(blank))
+            cursor.take(1 + len(blank))  # a small dict is as large as that many values
             found = _fields(cursor, wire, parts)
             if not keep:
                 return None
@@ -236,20 +236,23 @@ class _Making:
                 known.add(name)
                 parts.append((field.attribute, self._field(wire, name, type_id, field.schema)))
         blanks = [
-            (field.attribute, field.schema.zero)
-            if field.name in known
-            else (field.attribute, field.make_default or field.schema.zero)
+            (
+                field.attribute,
+                field.schema.weight,
+                (None if field.name in known else field.make_default) or field.schema.zero,
+            )
             for field in want.fields
         ]
         make = want.make
         assert make is not None
 
         def read_struct(cursor: Cursor) -> Any:
-            cursor.take(len(blanks))
+            cursor.take(1 + len(blanks))
             found = _fields(cursor, wire, parts)
             found.pop("", None)
-            for attribute, blank in blanks:
+            for attribute, weight, blank in blanks:
                 if attribute not in found:
+                    cursor.take(weight - 1)
                     found[attribute] = blank()
             try:
                 return make(**found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from libevrpc.core.values import VALUES_MAX
 from libevrpc.errors import ProtocolError
 
 __all__ = [
@@ -37,9 +38,6 @@ DEFINITIONS_BYTES_MAX: Final = 1024 * 1024
 """Bytes of all definitions of one stream."""
 DEPTH_MAX: Final = 100
 """Values inside values, pointers not counted."""
-VALUES_MAX: Final = 4 * 1024 * 1024
-"""Values in one message. One byte can stand for a struct of many fields, or for an element of
-a list: memory is bounded by what is made, not by what was sent."""
 NAME_BYTES_MAX: Final = 1024
 """Longest name of an interface's type; Go has the same limit."""
 OPEN_BYTES_MAX: Final = 4 * 1024 * 1024

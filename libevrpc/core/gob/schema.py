@@ -75,6 +75,7 @@ class Schema:
         type_id: gob's own, or this process's.
         definition: what a stream is told before the first value; empty for gob's own types.
         make: builds the Python value: a dataclass, `list` or `tuple`; a record is a dict.
+        weight: how many values `zero` makes.
         needs: the types that this one is made of.
     """
 
@@ -87,6 +88,7 @@ class Schema:
     key: Schema | None = None
     length: int = 0
     fields: tuple[Field, ...] = ()
+    weight: int = 1
 
     @property
     def is_struct(self) -> bool:
@@ -206,6 +208,7 @@ class _Making:
         for key, schema in self._new.items():
             _refuse_endless(schema, ())
             schema.definition = _definition(schema)
+            schema.weight = _weight(schema)
             _KNOWN.setdefault(key, schema)
         return _KNOWN.get(hint, made)
 
@@ -283,6 +286,16 @@ def _refuse_endless(schema: Schema, above: tuple[Schema, ...]) -> None:
     if schema.kind in (Kind.STRUCT, Kind.ARRAY):
         for part in schema.needs:
             _refuse_endless(part, (*above, schema))
+
+
+def _weight(schema: Schema) -> int:
+    match schema.kind:
+        case Kind.STRUCT:
+            return 1 + sum(_weight(field.schema) for field in schema.fields)
+        case Kind.ARRAY:
+            assert schema.elem is not None
+            return 1 + schema.length * _weight(schema.elem)
+    return 1
 
 
 def _default_of(field: dataclasses.Field[Any]) -> Callable[[], Any] | None:

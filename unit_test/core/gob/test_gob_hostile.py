@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from libevrpc.core.gob import (
     GobWriter,
     encode_value,
     limits,
+    octets,
     schema_of,
 )
 from libevrpc.core.gob.octets import put_int, put_uint
@@ -194,6 +196,25 @@ def test_a_message_makes_only_so_many_values() -> None:
     data = struct_of(66, *fields) + slice_of(OWN, 66)
     structs = value_of(OWN, uint(20_000) + b"\0" * 20_000)
     assert f"more than {limits.VALUES_MAX} values" in refusal(data + structs)
+
+
+@dataclass
+class Wide:
+    Left: Args
+    Right: tuple[Args, Args]
+
+
+def test_fields_that_were_not_sent_are_counted_with_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = struct_of(66, ("More", INT)) + slice_of(OWN, 66)
+    [raw] = values_of(data + value_of(OWN, uint(3) + b"\0" * 3))
+    # three elements; each is one more, two fields, two in Left, and six in Right
+    monkeypatch.setattr(octets, "VALUES_MAX", 36)
+    assert raw.decode(list[Wide])[2] == Wide(Args(0, 0), (Args(0, 0), Args(0, 0)))
+    monkeypatch.setattr(octets, "VALUES_MAX", 35)
+    with pytest.raises(GobError, match="more than 35 values"):
+        raw.decode(list[Wide])
 
 
 def test_short_messages_make_no_large_lists() -> None:
