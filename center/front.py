@@ -80,7 +80,8 @@ class Front:
             return self.record.payload
         part = self._parts.get(service)
         if part is None:
-            part = self.map.part(service).encode()
+            cut = self.map.part(service)
+            part = self.record.payload if cut == self.map else cut.encode()
             if len(self._parts) < PARTS_MAX:
                 self._parts[service] = part
         return part

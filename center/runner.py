@@ -32,6 +32,8 @@ from center.core.events import (
     NodeStatus,
     Persist,
     Plan,
+    Planned,
+    PlannedMap,
     RoleChanged,
     Send,
     Tick,
@@ -156,6 +158,7 @@ class Runner:
         self._reads = JobThread("center-read", self._mailbox.put)
         self._reading = False
         self._unread: MapRecord | None = None  # the newest that came while another is read
+        self._made = PlannedMap(None)  # the newest of our own: it need not be read
         self._dials = Dials(self._mailbox.put)
         self._main = threading.Thread(target=self._run, name="center-main", daemon=True)
 
@@ -357,6 +360,8 @@ class Runner:
             now_s = boottime_s()
             if now_s >= node.next_deadline_s():
                 self._do(bus, node.step(Tick(), now_s))
+                if self._status is not None and now_s >= self._status_until_s:
+                    self._status = self._told = None  # of ten thousand servers: megabytes
 
     def _take(self, bus: Bus, rest: deque[Item]) -> None:
         """Take items for no longer than a turn may last, and one at least."""
@@ -370,6 +375,8 @@ class Runner:
             elif isinstance(item, ReadMap):
                 self._take_read(item)
             else:
+                if isinstance(item, Planned) and item.made.map is not None:
+                    self._made = item.made
                 self._do(bus, node.step(item, now_s))
             now_s = boottime_s()
             if now_s >= until_s:
@@ -407,9 +414,12 @@ class Runner:
                     assert_never(action)
 
     def _publish(self, record: MapRecord) -> None:
-        """Serve a committed map: a large one once another thread has read it."""
+        """Serve a committed map: one that was not made here is read, by another thread if large."""
+        made = self._made
         if self._reading:
             self._unread = record
+        elif made.map is not None and record.payload is made.payload:
+            self._serve_map(ReadMap(record, made.map))
         elif len(record.payload) <= READ_AT_ONCE_BYTES_MAX:
             self._serve_map(read_map(record))
         else:

@@ -151,23 +151,23 @@ _KINDS: tuple[type[Any], ...] = (
 _BODIES = tuple(_value(kind) for kind in _KINDS)
 _NUMBER_OF = {kind: number for number, kind in enumerate(_KINDS)}
 _NESTED = (Ballot, MapRecord, messages.Silent, messages.Report, messages.Departure)
+_FIELDS_OF = {kind: tuple(each.name for each in fields(kind)) for kind in (*_KINDS, *_NESTED)}
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, _NESTED):
-        return [_plain(getattr(value, each.name)) for each in fields(value)]
-    if isinstance(value, tuple):
+    """Return what msgpack takes for `value`: it knows tuples, but none of ours."""
+    names = _FIELDS_OF.get(type(value))
+    if names is not None:
+        return [_plain(getattr(value, name)) for name in names]
+    if type(value) is tuple and value and type(value[0]) in _FIELDS_OF:
         return [_plain(item) for item in value]
     return value
 
 
 def encode(sender: int, incarnation: int, body: Body) -> bytes:
     """Return the bytes of one message. Any thread."""
-    kind = type(body)
-    head = [WIRE_VERSION, _NUMBER_OF[kind], sender, incarnation]
-    encoded: bytes = msgpack.packb(
-        head + [_plain(getattr(body, each.name)) for each in fields(kind)]
-    )
+    head = [WIRE_VERSION, _NUMBER_OF[type(body)], sender, incarnation]
+    encoded: bytes = msgpack.packb(head + _plain(body))
     return encoded
 
 

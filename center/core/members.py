@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from center.core.codec import TEXT_CHARS_MAX
 from center.core.events import Action, Dial, Log, LogLevel
 from center.core.messages import Departure, Report, Silent
 from center.core.timing import Timing
 from libevrpc.core.clustermap import WEIGHT_MAX, ClusterMap, ServerEntry, ServerState
-from libevrpc.core.endpoints import parse_endpoint
+from libevrpc.core.endpoints import is_usual, parse_endpoint
 from libevrpc.errors import ConfigError
 
 __all__ = ["SERVERS_MAX", "SILENT_AFTER_S", "Members", "ages_of", "flaw_of", "is_another"]
@@ -29,6 +30,8 @@ NAMES_MAX = 1024
 """Most services and tags of one server together."""
 NAMES_BYTES_MAX = 8192
 """Longest services, tags and session of one server together."""
+NAMES_SHARED_MAX = 1024
+"""Lists of services or tags of which one copy is kept."""
 WEIGHT_MIN = 0.001
 """Smallest weight of a server: what a map keeps; less would be no weight at all."""
 LOAD_MAX = 1000.0
@@ -37,14 +40,15 @@ LOAD_MAX = 1000.0
 
 def flaw_of(report: Report) -> str:
     """Return why `report` cannot enter a map, "" for a good one."""
-    try:
-        endpoint = parse_endpoint(report.address)
-    except ConfigError as exc:
-        return str(exc)
-    if endpoint.address != report.address:
-        return f"address {report.address!r} is spelled {endpoint.address!r}"
+    if not is_usual(report.address):
+        try:
+            endpoint = parse_endpoint(report.address)
+        except ConfigError as exc:
+            return str(exc)
+        if endpoint.address != report.address:
+            return f"address {report.address!r} is spelled {endpoint.address!r}"
     names = (report.session, *report.services, *report.tags)
-    if len(names) > 1 + NAMES_MAX or sum(len(name.encode()) for name in names) > NAMES_BYTES_MAX:
+    if len(names) > 1 + NAMES_MAX or len("".join(names).encode()) > NAMES_BYTES_MAX:
         return f"{report.address}: over {NAMES_MAX} names or {NAMES_BYTES_MAX} bytes of them"
     if max(map(len, names)) > TEXT_CHARS_MAX:
         return f"{report.address}: a name of over {TEXT_CHARS_MAX} characters"
@@ -57,17 +61,33 @@ def flaw_of(report: Report) -> str:
     return ""
 
 
+@lru_cache(maxsize=NAMES_SHARED_MAX)
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the one tuple of these names: thousands of servers say the same ones."""
+    return names
+
+
 @dataclass(slots=True)
 class _Member:
+    """One server: what it registered, and when it was last heard.
+
+    Attributes:
+        report: the first one of this registration; `load` is newer than its load.
+        services: what it offers, sorted, each once.
+    """
+
     report: Report
+    services: tuple[str, ...]
+    load: float
     heard_s: float
     suspect_s: float | None = None
     adopted: bool = False
 
-    def shape(self) -> tuple[object, ...]:
-        """Return what a registration consists of: all but the load."""
-        told = self.report
-        return (told.services, told.weight, told.draining, told.tags, self.suspect_s is None)
+    def register(self, report: Report) -> None:
+        """Keep what `report` registers."""
+        names, tags = _shared(report.services), _shared(report.tags)
+        self.report = replace(report, services=names, tags=tags)
+        self.services = _shared(tuple(sorted(set(names))))
 
     def state(self) -> ServerState:
         if self.suspect_s is not None:
@@ -111,7 +131,9 @@ class Members:
             )
             age_s = ages_s.get(entry.address, entry.age_s)
             suspect_s = now_s if entry.state is ServerState.SUSPECT else None
-            self._members[entry.address] = _Member(report, now_s - age_s, suspect_s, True)
+            self._members[entry.address] = _Member(
+                report, entry.services, entry.load, now_s - age_s, suspect_s, True
+            )
 
     def report(self, report: Report, now_s: float) -> bool:
         """Take a report; an unknown server is registered by it."""
@@ -123,7 +145,8 @@ class Members:
             if len(self._members) >= SERVERS_MAX:
                 self._say_full(report.address, now_s)
                 return False
-            self._members[report.address] = _Member(report, now_s)
+            known = self._members[report.address] = _Member(report, (), report.load, now_s)
+            known.register(report)
             kept, self._kept = self._kept, None
             if kept is not None:
                 self.depart(kept, now_s)
@@ -134,9 +157,11 @@ class Members:
             # The map told the planner's weight, not the operator's: no news in the difference.
             known.report = replace(known.report, weight=report.weight)
             known.adopted = False
-        before = known.shape()
-        known.report, known.heard_s, known.suspect_s = report, now_s, None
-        return known.shape() != before
+        changed = known.suspect_s is not None or _shape_of(known.report) != _shape_of(report)
+        if changed or known.report.session != report.session:
+            known.register(report)
+        known.load, known.heard_s, known.suspect_s = report.load, now_s, None
+        return changed
 
     def _say_full(self, address: str, now_s: float) -> None:
         last_s = self._full_logged_s
@@ -219,11 +244,11 @@ class Members:
         return tuple(
             ServerEntry(
                 address,
-                tuple(sorted(set(member.report.services))),
+                member.services,
                 member.report.weight,
                 member.state(),
                 max(0.0, now_s - member.heard_s),
-                min(1.0, member.report.load),
+                min(1.0, member.load),
                 member.report.tags,
             )
             for address, member in sorted(self._members.items())
@@ -247,6 +272,11 @@ class Members:
 
     def __len__(self) -> int:
         return len(self._members)
+
+
+def _shape_of(report: Report) -> tuple[object, ...]:
+    """Return what a registration consists of: all but the load."""
+    return (report.services, report.weight, report.draining, report.tags)
 
 
 def _ends(departure: Departure, member: _Member) -> bool:

@@ -73,9 +73,7 @@ class SlotPlanner:
         self._meet(previous, servers, now_s)
         if weigh:
             self._weigh(servers, now_s)
-        planned = tuple(
-            replace(entry, weight=self._published_weight(entry, now_s)) for entry in servers
-        )
+        planned = tuple(_weighted(entry, self._published_weight(entry, now_s)) for entry in servers)
         return planned, tuple(self._tables(previous, planned, now_s))
 
     def _meet(self, previous: ClusterMap, servers: tuple[ServerEntry, ...], now_s: float) -> None:
@@ -173,6 +171,10 @@ class SlotPlanner:
                 tuple(previous.servers[index].address for index in old.members), old.owners
             )
         return assign(before, weighted, self._policy, self._kind).owners
+
+
+def _weighted(entry: ServerEntry, weight: float) -> ServerEntry:
+    return entry if weight == entry.weight else replace(entry, weight=weight)
 
 
 def _members_by_service(servers: tuple[ServerEntry, ...]) -> dict[str, list[int]]:

@@ -261,8 +261,8 @@ class MapJob:
         return PlannedMap(planned, planned.encode())
 
 
-def _shape(entry: ServerEntry) -> ServerEntry:
-    return replace(entry, age_s=0.0, load=0.0)
+def _shape(entry: ServerEntry) -> tuple[object, ...]:
+    return (entry.address, entry.services, entry.weight, entry.state, entry.tags)
 
 
 def _differ(published: ClusterMap, planned: ClusterMap) -> bool:

@@ -20,7 +20,6 @@ class Served:
         """Begin with what was known to be committed before the start."""
         self.record = record
         self._at_s = now_s
-        self._entries: tuple[ServerEntry, ...] | None = None
 
     @property
     def stamp(self) -> Stamp:
@@ -33,17 +32,17 @@ class Served:
             return []
         self.record = record
         self._at_s = now_s
-        self._entries = None
         return [MapCommitted(record)]
 
     def entries(self, ages_s: dict[str, float], now_s: float) -> tuple[ServerEntry, ...]:
-        """Return the servers with `ages_s`; those not in it have aged since the map came."""
-        if self._entries is None:
-            self._entries = _entries_of(self.record)
+        """Return the servers with `ages_s`; those not in it have aged since the map came.
+
+        The map is read anew each time: kept, it would cost as much memory as the servers do.
+        """
         since_s = now_s - self._at_s
         return tuple(
             replace(entry, age_s=ages_s.get(entry.address, entry.age_s + since_s))
-            for entry in self._entries
+            for entry in _entries_of(self.record)
         )
 
 

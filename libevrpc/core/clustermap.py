@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
 import msgpack
 
-from libevrpc.core.endpoints import LIMIT_MAX, Endpoint, EndpointSet, parse_endpoint
+from libevrpc.core.endpoints import LIMIT_MAX, Endpoint, EndpointSet, is_usual, parse_endpoint
 from libevrpc.core.slots import MEMBERS_MAX, SLOTS_MAX, SlotTable, slots_of_client
 from libevrpc.errors import ConfigError, ProtocolError, UsageError
 
@@ -56,6 +56,9 @@ class ServerState(IntEnum):
     """Said goodbye: finishes what it has, takes no new calls."""
 
 
+_STATES = tuple(ServerState)
+
+
 @dataclass(frozen=True, slots=True)
 class ServerEntry:
     """One server of the map. Immutable, any thread.
@@ -89,9 +92,15 @@ class ServerEntry:
             raise ValueError(f"{self.address}: age {self.age_s}")
         if "\n" in self.address or not self.address:
             raise ValueError(f"{self.address!r} is not an address")
-        object.__setattr__(self, "weight", round(self.weight * 1000) / 1000)
-        object.__setattr__(self, "load", round(self.load * 1000) / 1000)
-        object.__setattr__(self, "age_s", round(min(self.age_s, AGE_S_MAX) * 10) / 10)
+        # What is round already stays the same object: maps of ten thousand share their figures.
+        weight, load = round(self.weight * 1000) / 1000, round(self.load * 1000) / 1000
+        age_s = round(min(self.age_s, AGE_S_MAX) * 10) / 10
+        if weight != self.weight:
+            object.__setattr__(self, "weight", weight)
+        if load != self.load:
+            object.__setattr__(self, "load", load)
+        if age_s != self.age_s:
+            object.__setattr__(self, "age_s", age_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +268,12 @@ def _from_u16(column: bytes, count: int) -> tuple[int, ...]:
     return struct.unpack(f"<{count}H", column)
 
 
+def _figures(column: tuple[int, ...], scale: int) -> Iterator[float]:
+    """Return the figures of a column; equal ones are one object."""
+    figure_of = {each: each / scale for each in set(column)}
+    return map(figure_of.__getitem__, column)
+
+
 def _pack_indexes(wide: bytes, count: int) -> bytes:
     """Drop the high bytes of 16-bit indexes where all are below `count` <= 256."""
     return wide[0::2] if count <= _NARROW_MAX else wide
@@ -335,12 +350,12 @@ def _map_of(columns: Any) -> ClusterMap:
     if count > SERVERS_MAX or len(set(addresses)) != count or len(states) != count:
         raise ProtocolError(f"no cluster map: {count} servers, too many or some of them twice")
     rows = zip(
-        (parse_endpoint(address).address for address in addresses),
+        (each if is_usual(each) else parse_endpoint(each).address for each in addresses),
         _rows_of(service_sets, service_column, count),
-        (weight / 1000 for weight in _from_u16(weights, count)),
-        (ServerState(state) for state in bytes(states)),
-        (age / 10 for age in _from_u16(ages, count)),
-        (load / 1000 for load in _from_u16(loads, count)),
+        _figures(_from_u16(weights, count), 1000),
+        map(_STATES.__getitem__, bytes(states)),
+        _figures(_from_u16(ages, count), 10),
+        _figures(_from_u16(loads, count), 1000),
         _rows_of(tag_sets, tag_column, count),
         strict=True,
     )

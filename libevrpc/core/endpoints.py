@@ -17,7 +17,14 @@ from libevrpc.errors import ConfigError
 if TYPE_CHECKING:
     from libevrpc.core.slots import SlotTable
 
-__all__ = ["Endpoint", "EndpointSet", "format_address", "is_host_name", "parse_endpoint"]
+__all__ = [
+    "Endpoint",
+    "EndpointSet",
+    "format_address",
+    "is_host_name",
+    "is_usual",
+    "parse_endpoint",
+]
 
 PORT_MAX = 65535
 HOST_CHARS_MAX = 253
@@ -37,6 +44,9 @@ _GRPC_SCHEMES = ("ipv4", "ipv6")
 
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
 _DIGITS_AND_DOTS = re.compile(r"[0-9.]+")
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_USUAL = re.compile(rf"({_OCTET}(?:\.{_OCTET}){{3}}):([1-9][0-9]{{0,4}})")
+"""An IPv4 address and its port as they are spelled here: nearly every address of a map."""
 _EXAMPLES = "host:port, [v6]:port or unix:///path"
 
 
@@ -45,6 +55,16 @@ def format_address(host: str, port: int, path: str = "") -> str:
     if path:
         return UNIX_PREFIX + path
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_usual(text: str) -> bool:
+    """Tell whether `text` is an IPv4 address with a port, spelled as `parse_endpoint` spells it.
+
+    Cheap: for who meets ten thousand addresses at a time, and parses only the other ones.
+    Any thread.
+    """
+    usual = _USUAL.fullmatch(text)
+    return usual is not None and int(usual[2]) <= PORT_MAX
 
 
 def is_host_name(text: str) -> bool:
@@ -137,6 +157,9 @@ def parse_endpoint(text: str, *, listening: bool = False) -> Endpoint:
     Raises:
         ConfigError: says what is wrong and what would be right.
     """
+    usual = _USUAL.fullmatch(text)
+    if usual is not None and (port := int(usual[2])) <= PORT_MAX:
+        return Endpoint(usual[1], port)
     if not text:
         raise ConfigError(f"address is empty; write {_EXAMPLES}")
     if text != text.strip() or not text.isprintable():

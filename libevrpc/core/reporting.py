@@ -12,6 +12,7 @@ list, then back-off and round again, for ever.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,8 +53,19 @@ GOODBYE_TRIES_MAX = 3
 
 
 @lru_cache(maxsize=RINGS_KEPT_MAX)
-def _ring_of(centers: tuple[int, ...]) -> Any:
-    return HashRing([f"center {center}" for center in centers])
+def _ring_of(centers: tuple[int, ...]) -> tuple[Any, list[int], list[tuple[int, ...]]]:
+    """Return the hash of the ring over `centers`, its points, and the places at each point."""
+    id_of = {f"center {center}": center for center in centers}
+    ring = HashRing(list(id_of))
+    points = ring.get_points()
+    order = dict.fromkeys(centers)
+    places: list[tuple[int, ...]] = []
+    for _, name in reversed(points + points):  # the first time round finds the order of the rest
+        owner = id_of[name]
+        del order[owner]
+        order = {owner: None, **order}
+        places.append(tuple(order)[:PLACES])
+    return ring.hashi, [point for point, _ in points], places[: len(points) - 1 : -1]
 
 
 def places_of(address: str, centers: Iterable[int]) -> tuple[int, ...]:
@@ -66,9 +78,8 @@ def places_of(address: str, centers: Iterable[int]) -> tuple[int, ...]:
     ids = tuple(sorted(set(centers)))
     if not ids:
         return ()
-    id_of = {f"center {center}": center for center in ids}
-    found = _ring_of(ids).range(address, size=min(PLACES, len(ids)))
-    return tuple(id_of[node["nodename"]] for node in found)
+    hash_of, points, places = _ring_of(ids)
+    return places[bisect_right(points, hash_of(address)) % len(points)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ class ServerController:
 
     def __init__(self, call: ServerCall) -> None:
         self._call = call
-        self._cancel_event = threading.Event()
+        self._cancel_event: threading.Event | None = None  # few ask for it, and it costs
         self._cancel_hooks: list[Callable[[], object]] = []
         self._failure: RpcError | None = None
         self.deferred: Deferred | None = None
@@ -163,7 +163,11 @@ class ServerController:
 
     def wait_cancelled(self, timeout_s: float | None = None) -> bool:
         """Block until cancelled or `timeout_s` is over; returns `cancelled`. Any thread."""
-        self._cancel_event.wait(timeout_s)
+        event = self._cancel_event
+        if event is None:
+            event = self._cancel_event = threading.Event()
+            self.on_cancel(event.set)
+        event.wait(timeout_s)
         return self._call.cancelled
 
     def on_cancel(self, hook: Callable[[], object]) -> None:
@@ -186,7 +190,6 @@ class ServerController:
 
     def tell_cancelled(self) -> None:
         """Wake who waits and run the hooks. Called by the call, not by handlers."""
-        self._cancel_event.set()
         self._run_hooks()
 
     def _run_hooks(self) -> None:

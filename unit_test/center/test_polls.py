@@ -21,9 +21,11 @@ WAIT_S = 10.0
 ADDRESSES = {1: "a:1", 2: "b:1"}
 
 
-def front_of(version: int, state: State = State.FOLLOWING) -> Front:
-    servers = (ServerEntry("10.0.0.1:1", ("x.Y",)),)
-    table = ServiceTable(("x.Y",), (0,), b"\x00\x00" * 64)
+def front_of(
+    version: int, state: State = State.FOLLOWING, services: tuple[str, ...] = ("x.Y", "x.W")
+) -> Front:
+    servers = (ServerEntry("10.0.0.1:1", services),)
+    table = ServiceTable(services, (0,), b"\x00\x00" * 64)
     found = ClusterMap("c", 1, version, servers, (table,), (1, 2))
     return Front(ADDRESSES, state, 1, found, MapRecord(1, version, (0, 0), found.encode()))
 
@@ -177,10 +179,16 @@ def test_a_part_is_encoded_once_per_snapshot(monkeypatch: pytest.MonkeyPatch) ->
     assert full.part("x.Y") is not full.part("x.Y")
 
 
+def test_the_part_of_the_only_service_is_the_map_itself() -> None:
+    front = front_of(1, services=("x.Y",))
+    assert front.part("x.Y") is front.part("")
+    assert front.part("x.W") != front.part("")
+
+
 def test_who_asks_for_what_nobody_offers_is_told_what_is_offered() -> None:
     front = front_of(2)
     for stamp in ((0, 0), (1, 2)):  # with the map, and without anything newer
-        assert list(response_of(front, "x.Z", stamp).services) == ["x.Y"]
+        assert list(response_of(front, "x.Z", stamp).services) == ["x.W", "x.Y"]
         assert not response_of(front, "x.Y", stamp).services
         assert not response_of(front, "", stamp).services
     assert not response_of(Front(ADDRESSES), "x.Z", (0, 0)).services

@@ -221,6 +221,7 @@ def read_beside(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
         return jobs_module.read_map(record)
 
     monkeypatch.setattr(runner_module, "READ_AT_ONCE_BYTES_MAX", 0)
+    monkeypatch.setattr(runner_module, "Planned", ())  # as if all maps were another center's
     monkeypatch.setattr(runner_module, "read_map", slowly)
     runner.start()
     wait_until(lambda: leads(runner))
@@ -247,6 +248,21 @@ def read_beside(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     wait_until(newest_is_served)
     assert readers == {"center-read"}
     assert len(read) == 3, "of the maps that came meanwhile only the newest is read"
+
+
+def test_a_leader_does_not_read_what_it_made(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[MapRecord] = []
+    monkeypatch.setattr(runner_module, "read_map", read.append)
+    runner.start()
+    wait_until(lambda: leads(runner))
+    assert runner.submit(ServerReport(Report("127.0.0.1:1", ("x.Y",))))
+    wait_until(lambda: runner.front().names("127.0.0.1:1"))
+    front = runner.front()
+    assert front.map is not None
+    assert front.map.encode() == front.part("")
+    assert read == []
 
 
 def test_too_much_at_once_is_refused_by_number(

@@ -68,6 +68,23 @@ def test_the_first_report_registers_and_only_the_shape_is_news_after_it() -> Non
     assert len(made) == 1
 
 
+def test_equal_lists_of_names_are_kept_once() -> None:
+    servers = Members(TIMING)
+    for number in (1, 2):
+        servers.report(report(number, tags=(f"disk={number // number}",)), 0.0)
+    first, second = servers.entries(0.0)
+    assert first.services is second.services
+    assert first.tags is second.tags
+
+
+def test_a_report_that_changes_nothing_but_the_load_and_the_session_is_no_news() -> None:
+    servers = members(2)
+    assert not servers.report(report(1, load=0.25, session="later"), 0.5)
+    assert [entry.load for entry in servers.entries(0.5)] == [0.25, 0.0]
+    servers.depart(Departure("10.0.0.1:80", "later", goodbye=True), 0.5)
+    assert len(servers) == 1
+
+
 def test_an_overload_is_published_as_full_load() -> None:
     made = Members(TIMING)
     made.report(report(load=7.0), 0.0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libevrpc.core.endpoints import Endpoint, EndpointSet, parse_endpoint
+from libevrpc.core.endpoints import Endpoint, EndpointSet, is_usual, parse_endpoint
 from libevrpc.errors import ConfigError
 
 
@@ -137,3 +137,21 @@ def test_any_text_is_an_endpoint_or_a_config_error(text: str) -> None:
     except ConfigError:
         return
     assert parse_endpoint(endpoint.address) == endpoint
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:1", "10.0.0.1:65535", "255.255.255.255:9998"])
+def test_an_ipv4_address_spelled_as_here_is_usual(text: str) -> None:
+    assert is_usual(text)
+    assert parse_endpoint(text).address == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("10.0.0.1:0", "10.0.0.1:65536", "10.0.0.01:1", "10.0.0.1:01", "10.0.0.256:1"),
+        *("10.0.0.1", "10.0.0.1:1\n", "10.0.0.\u0661:1", "localhost:80", "[::1]:80"),
+        *("1.10.0.0.1:1", ""),
+    ],
+)
+def test_whatever_else_is_not(text: str) -> None:
+    assert not is_usual(text)

@@ -9,6 +9,7 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from uhashring import HashRing
 
 from libevrpc.core.mapcache import Failed, Note, NotReady, PersistRecord
 from libevrpc.core.reporting import (
@@ -195,6 +196,11 @@ def test_unreadable_record_is_a_note_and_a_fresh_start(record: bytes) -> None:
 def test_places_are_an_owner_and_two_successors_whatever_the_order() -> None:
     assert places_of("s:1", []) == ()
     assert places_of("s:1", [4]) == (4,)
+    ring = HashRing([f"center {center}" for center in (1, 2, 3, 4, 5)])
+    for number in range(200):
+        found = ring.range(f"s:{number}", size=3)
+        ids = tuple(int(node["nodename"].removeprefix("center ")) for node in found)
+        assert places_of(f"s:{number}", (1, 2, 3, 4, 5)) == ids
     owners: Counter[int] = Counter()
     for number in range(500):
         places = places_of(f"10.0.0.{number}:1", [1, 2, 3, 4, 5])

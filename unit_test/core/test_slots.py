@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from uhashring import HashRing
 
 from libevrpc.core import slots
 from libevrpc.core.endpoints import Endpoint
@@ -25,6 +27,22 @@ def members_of(count: int) -> list[Endpoint]:
 
 def owners_of(*indexes: int) -> bytes:
     return b"".join(index.to_bytes(2, "little") for index in indexes)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from((2, 8, 16, 128)), min_size=1, max_size=12), st.integers(0, 65535))
+def test_the_ring_is_that_of_uhashring(points: list[int], slot: int) -> None:
+    names = [f"10.0.0.{index}:9998" for index in range(len(points))]
+    nodes = {name: {"vnodes": count} for name, count in zip(names, points, strict=True)}
+    wanted = HashRing(
+        nodes,
+        hash_fn=lambda text: int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big"),
+    )
+    ring = SlotRing(names, points)
+    assert [names[each] for each in ring.walk(slot)] == [
+        node["nodename"] for node in wanted.range(f"slot {slot}")
+    ]
+    assert names[ring.first(slot)] == wanted.get_node(f"slot {slot}")
 
 
 def test_key_slot_is_the_low_bits_of_its_crc() -> None:
