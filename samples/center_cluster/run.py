@@ -17,6 +17,7 @@ from pathlib import Path
 from libevrpc import RpcClient
 
 HERE = Path(__file__).resolve().parent
+WITH_US = ("setpriv", "--pdeathsig", "TERM")  # ends a program when we end, even by a kill
 NODES = (1, 2, 3)
 
 
@@ -30,7 +31,7 @@ def free_ports(count: int) -> list[int]:
 
 def start_node(folder: Path, number: int) -> subprocess.Popen[str]:
     command = [
-        *(sys.executable, str(HERE / "server.py"), "--id", str(number)),
+        *(*WITH_US, sys.executable, str(HERE / "server.py"), "--id", str(number)),
         *("--centers-list", str(folder / "centers_list"), "--listen", "127.0.0.1:0"),
         *("--data-dir", str(folder / f"node-{number}")),
     ]

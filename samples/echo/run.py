@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+WITH_US = ("setpriv", "--pdeathsig", "TERM")  # ends a program when we end, even by a kill
 
 
 def main() -> int:
-    command = [sys.executable, str(HERE / "server.py"), "--listen", "127.0.0.1:0"]
+    command = [*WITH_US, sys.executable, str(HERE / "server.py"), "--listen", "127.0.0.1:0"]
     command += ["--log-level", "warning"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+WITH_US = ("setpriv", "--pdeathsig", "TERM")  # ends a program when we end, even by a kill
 USUAL = "127.0.0.1:2181"
 
 
@@ -51,7 +52,8 @@ def main() -> int:
         print(f"no ZooKeeper at {USUAL}: the caller is told where the callee is")
         registry = "registry = none"
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(HERE / "callee.py"), "-i", written(folder, 0, registry)]
+        conf = written(folder, 0, registry)
+        command = [*WITH_US, sys.executable, str(HERE / "callee.py"), "-i", conf]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as callee:
             try:
                 assert callee.stdout is not None

@@ -23,6 +23,7 @@ from pathlib import Path
 from libevrpc import RpcClient
 
 HERE = Path(__file__).resolve().parent
+WITH_US = ("setpriv", "--pdeathsig", "TERM")  # ends a program when we end, even by a kill
 SERVERS = 2
 USUAL = "127.0.0.1:2379"
 START_S = 20.0
@@ -36,7 +37,7 @@ class Args:
 
 def start(stack: ExitStack, script: str, *words: str) -> str:
     """Start a program of ours, to be ended with the others; returns its address."""
-    command = [sys.executable, str(HERE / script), "--listen", "127.0.0.1:0", *words]
+    command = [*WITH_US, sys.executable, str(HERE / script), "--listen", "127.0.0.1:0", *words]
     process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     stack.callback(process.terminate)
     assert process.stdout is not None
@@ -72,6 +73,7 @@ def start_etcd(stack: ExitStack, program: str, folder: Path) -> str:
         mine, peers = (f"127.0.0.1:{sock.getsockname()[1]}" for sock in (one, two))
     command = [
         *(
+            *WITH_US,
             program,
             "--data-dir",
             str(folder / "etcd"),

@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+WITH_US = ("setpriv", "--pdeathsig", "TERM")  # ends a program when we end, even by a kill
 
 
 def start_server(stack: ExitStack) -> str:
     """Start a server, to be ended with the others; returns its address."""
-    command = [sys.executable, str(HERE / "server.py"), "--listen", "127.0.0.1:0"]
+    command = [*WITH_US, sys.executable, str(HERE / "server.py"), "--listen", "127.0.0.1:0"]
     server = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     stack.callback(server.terminate)
     assert server.stdout is not None
