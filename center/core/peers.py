@@ -64,6 +64,11 @@ class Peers:
         if peer not in self.down:
             self.awaited.pop(peer, None)
 
+    def heard(self, peer: int, since_s: float) -> bool:
+        """Return whether anything came from `peer` since then."""
+        heard_s = self._peers[peer].heard_s
+        return heard_s is not None and heard_s >= since_s
+
     def host(self, peer: int) -> str:
         """Return where the last message of `peer` came from; empty if that is not known."""
         return self._peers[peer].host
@@ -97,9 +102,7 @@ class Peers:
         return [
             peer
             for peer, known in self._peers.items()
-            if known.state in (State.FOLLOWING, State.LEADING)
-            and known.heard_s is not None
-            and known.heard_s >= since_s
+            if known.state in (State.FOLLOWING, State.LEADING) and self.heard(peer, since_s)
         ]
 
     def statuses(self, own: CenterStatus, now_s: float) -> tuple[CenterStatus, ...]:

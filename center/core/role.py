@@ -50,6 +50,8 @@ FIRST_FETCH_S = 0.05
 PATIENCE_OVER_LEASE = 1.25
 """A follower's patience, at least, as a multiple of its leader's lease: spans are each center's
 own, and a leader whose lease is the longer one must have given up before it is replaced."""
+HOPE_OVER_RETRY = 1.5
+"""How long a candidate may be silent, as a multiple of `retry_max_s`."""
 LEASE_MAX_S = 3600.0
 """No longer lease is believed."""
 RAISES_MAX = 3
@@ -113,6 +115,8 @@ class Role:
         self._promised_to: tuple[int, int, int] | None = None
         self._promising: tuple[int, int] | None = None
         self._lease_s = 0.0
+        self._hope = (me, now_s)
+        self._hope_s = HOPE_OVER_RETRY * timing.retry_max_s
 
     # Saying things --------------------------------------------------------------------------
 
@@ -129,10 +133,13 @@ class Role:
         return Inquiry(self.uptime_ms(now_s), self.voters.digest, self.voters.generation)
 
     def proposal(self) -> Proposal:
-        """Return the present vote: the ballot, or whom one follows."""
+        """Return the present vote: the ballot, or whom one follows.
+
+        A leader that was not elected here is named without a map: he may have another one.
+        """
         ballot = self.election.ballot
         if self.leader is not None and ballot.id != self.leader:
-            ballot = replace(ballot, id=self.leader)
+            ballot = Ballot(0, 0, 0, self.leader)
         established = self.state in (State.FOLLOWING, State.LEADING)
         return Proposal(
             self.election.round,
@@ -185,6 +192,7 @@ class Role:
             self.reign = None
         self.candidacy = None
         self._lease_s = 0.0
+        self._hope = (self.me, now_s)
         self._fetch_s = now_s + FIRST_FETCH_S
         actions = self._become(State.LOOKING, None, self.ledger.promised, why)
         map_epoch, map_version = self.ledger.durable.stamp
@@ -199,6 +207,20 @@ class Role:
         if self.boot.trusted:
             return self.to_all(self.proposal())
         return self.to_all(self.inquiry(now_s))
+
+    def _canvass_again(self, now_s: float) -> list[Action]:
+        """Send the ballot again, or begin a new round if it is that of a silent center.
+
+        Who knows that it is gone takes its ballot from nobody, who does not would hold on to it
+        for ever. In a new round only the living have ballots.
+        """
+        candidate, past_s = self.election.ballot.id, now_s - self._hope_s
+        if candidate != self._hope[0]:
+            self._hope = (candidate, now_s)
+        silent = candidate in self.peers and not self.peers.heard(candidate, past_s)
+        if silent and self._hope[1] <= past_s:
+            return self.look(now_s, f"candidate {candidate} is silent")
+        return self.canvass(now_s)
 
     def settle(self, now_s: float) -> list[Action]:
         """See whether the election has ended."""
@@ -441,7 +463,7 @@ class Role:
             actions += self.candidate_tick(now_s)
         elif self.state is State.LOOKING:
             if self.election.retry_due(now_s):
-                actions += self.canvass(now_s)
+                actions += self._canvass_again(now_s)
         elif now_s >= self.patience_until_s:
             actions += self.look(now_s, f"center {self.leader} is silent")
         if self.state in (State.LOOKING, State.OBSERVING) and now_s >= self._fetch_s:

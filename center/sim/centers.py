@@ -120,10 +120,14 @@ class CenterHost:
 
     @property
     def remembers(self) -> bool:
-        """It is to run, and its disk holds what it said under the list that it is to have."""
-        record = self.disk.record
-        fit = self.due is not None and record is not None and record.fits(self.due)
-        return fit and not self.disk.forgot
+        """It is to run, and its disk holds what it said under the list that it is to have.
+
+        Not while it has another list by a slip: what it writes under that one goes with none
+        of the others, and is emptied when the slip is mended.
+        """
+        record, due = self.disk.record, self.due
+        fit = due is not None and record is not None and record.fits(due)
+        return fit and self.voters is due and not self.disk.forgot
 
     def local_s(self) -> float:
         """Return the center's own clock."""

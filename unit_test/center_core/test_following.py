@@ -10,11 +10,13 @@ from center.core.ballot import Ballot, State
 from center.core.events import (
     LinkDown,
     Log,
+    Message,
     Persisted,
     ServerReport,
 )
 from center.core.messages import (
     Acceptance,
+    Body,
     Fetch,
     Forward,
     Inquiry,
@@ -38,6 +40,7 @@ from unit_test.center_core.bench import (
     map_record,
     said,
 )
+from unit_test.center_core.pump import Pump
 
 # Follower
 
@@ -166,6 +169,42 @@ def test_a_follower_of_a_dead_leader_listens_to_the_next_candidate() -> None:
 def test_a_center_without_a_vote_promises_to_no_candidate() -> None:
     bench = Bench(None)
     assert said(bench.hear(3, confirmation(4, cluster_id="")), Acceptance) == []
+
+
+def looking(ballot: Ballot, round_: int = 1) -> Proposal:
+    return Proposal(round_, ballot, State.LOOKING, 0, 3, (3, 5), DIGEST, 0)
+
+
+def test_a_leader_that_was_not_elected_here_is_named_without_a_map() -> None:
+    joining, following = Bench(), Bench()
+    joining.hear(3, Ping(4, 1, (4, 9)))
+    assert joining.state is State.OBSERVING
+    following.follows()
+    for bench in (joining, following):
+        (vote,) = said(bench.hear(2, looking(Ballot(3, 4, 0, 2))), Proposal, to=2)
+        assert vote.ballot == Ballot(0, 0, 0, 3), "the own map is not the leader's"
+
+
+def test_a_vote_for_a_center_that_falls_silent_ends_with_its_round() -> None:
+    pump, votes = Pump(5), list[tuple[int, int]]()
+
+    def note(sender: int, to: int, body: Body) -> bool:
+        if isinstance(body, Proposal) and to == 3:
+            votes.append((body.round, body.ballot.id))
+        return True
+
+    pump.lose = note
+    pump.with_record(1, accepted_epoch=3, map=KEPT)
+    pump.start(1)
+    spoken = Message(3, 30, looking(Ballot(4, 9, 0, 3)))
+    for _ in range(5):
+        pump.feed(1, spoken)
+        pump.run(1.9)
+    assert set(votes) == {(1, 1), (1, 3)}
+    votes.clear()
+    pump.run(6.0)  # it is gone, and no link closes
+    assert set(votes) <= {(1, 3), (2, 1)}
+    assert votes[-1] == (2, 1)
 
 
 # Beside the leader

@@ -143,9 +143,10 @@ def test_words_that_no_disk_bears_out() -> None:
     checker.wrote(1, Record("id", 5, kept, True, THREE.digest, THREE.generation))
     own, other = Ballot(4, 9, 100, 1), Ballot(7, 12, 100, 2)
     looking = Proposal(3, own, State.LOOKING, 0, 8, (4, 9), THREE.digest, THREE.generation)
+    checker.wrote(2, Record("id", 5, made((7, 12), "a:1"), True, THREE.digest, THREE.generation))
     borne_out = (
         looking,
-        replace(looking, ballot=other),
+        replace(looking, ballot=Ballot(0, 0, 0, 2)),
         replace(looking, state=State.FOLLOWING, epoch=5),
         Announcement(1, 6, State.OBSERVING),
         Announcement(2, 5, State.FOLLOWING),
@@ -182,6 +183,10 @@ def test_words_that_no_disk_bears_out() -> None:
     for body in invented:
         text = violated("I13", lambda body=body: checker.said(1, THREE, body))
         assert type(body).__name__ in text
+    passed_on = replace(looking, ballot=other)
+    assert "never cast" in violated("I13", lambda: checker.said(1, THREE, passed_on))
+    checker.said(2, THREE, passed_on)
+    checker.said(1, THREE, passed_on)
     five = voters_of(range(1, 6), 2)
     text = violated("I13", lambda: checker.said(1, five, Pong(5, 1, (4, 9))))
     assert "by a list that is not on its disk" in text
@@ -379,6 +384,17 @@ def test_empty_over_full() -> None:
     violated("I8", lambda: checker.drafted(1, drop, 0.0))
     witness.departed("a:1", "s2", goodbye=True)
     checker.drafted(1, drop, 0.0)
+    checker.drafted(1, drafted(empty, made((1, 3), parent=(1, 2))), 0.0)
+    two = drafted(made((2, 3), "b:1", "c:1"), made((2, 4), parent=(2, 3)))
+    witness.departed("b:1", "s1", goodbye=False)
+    violated("I8", lambda: checker.drafted(1, two, 0.0))
+    for watching in (witness, checker):  # comes while a map is planned, and is the last to leave
+        watching.reported("d:1", "s1", 2, 0.0)
+    witness.departed("d:1", "s1", goodbye=True)
+    checker.drafted(1, two, 0.0)
+    violated("I8", lambda: checker.drafted(1, two, 0.0))  # before this one it had left already
+    witness.departed("c:1", "s1", goodbye=True)
+    checker.drafted(1, two, 0.0)
     checker.held("c", decoded(full), decoded(full))
     violated("I8", lambda: checker.held("c", decoded(empty), None))
     checker.restored("c", None)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from center.sim.faults import Aim, Crash, DiskTrouble, Flap, ListChange, OldList, Pause
+from center.sim.faults import Aim, Crash, Cut, DiskTrouble, Flap, ListChange, OldList, Pause
 from center.sim.mutations import MUTATIONS, applied
 from center.sim.play import Outcome, play
 from center.sim.procedure import allowed
-from center.sim.scenario import Scenario
+from center.sim.scenario import Hints, Scenario
 from center.sim.shrink import shrunk, source
 from center.sim.trace import Trace
 from unit_test.sim.test_shrink import read
@@ -59,6 +59,15 @@ def test_a_change_under_way_is_brought_to_its_end_after_healing() -> None:
     assert outcome.violation is None
     at = [index for index, line in enumerate(lines) if "everything is healed" in line]
     assert any("is done: the list is 1 2 3" in line for line in lines[at[0] :])
+
+
+def test_a_vote_for_a_center_that_is_stopped_unseen_is_given_up() -> None:
+    # center 4 has not seen center 5 go, and the others take that one's ballot from nobody
+    apart = ((1, 3), (1, 2), (4, 3), (4, 2), (5, 3), (5, 2))
+    faults = (ListChange(1.14, (2, 3, 4), 0.3753566), Cut(1.141, 2.0, apart))
+    unseen = Hints(missing=0.3, late_s=0.4)
+    outcome = play(Scenario(22435, 5, safety_s=4.159, hints=unseen, faults=faults))
+    assert outcome.violation is None
 
 
 def test_who_has_left_may_come_back_and_counts_for_nothing() -> None:

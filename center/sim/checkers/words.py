@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from center.core.ballot import NO_STAMP, Stamp, State
+from center.core.ballot import NO_STAMP, Ballot, Stamp, State
 from center.core.messages import (
     Acceptance,
     Announcement,
@@ -57,10 +57,12 @@ class Words(Checker):
     A vote is for the map that it names, an acceptance for its epoch and the list under which
     it was given, a copy counts for a commit, a ping tells of one: each must outlive the
     process that says so. What follows from one that does not may take many crashes to show.
+    Whoever votes for another center passes on a ballot which that one has cast, or names no map.
     """
 
     def __init__(self) -> None:
         self._disks: dict[int, Record] = {}
+        self._cast: set[Ballot] = set()
 
     def wrote(self, center: int, record: Record) -> None:
         """Note what is on a disk."""
@@ -81,6 +83,15 @@ class Words(Checker):
         if disk.stamp < stamp:
             text = f"center {center} says {kind} of {stamp}, its disk has {disk.stamp}"
             raise Violation("I13", text)
+        if isinstance(body, Proposal):
+            self._count(center, body.ballot)
         if epoch and (disk.list_digest, disk.list_generation) != (voters.digest, voters.generation):
             text = f"center {center} says {kind} by a list that is not on its disk"
+            raise Violation("I13", text)
+
+    def _count(self, center: int, ballot: Ballot) -> None:
+        if ballot.id == center:
+            self._cast.add(ballot)
+        elif ballot not in self._cast and (ballot.epoch, ballot.version) != NO_STAMP:
+            text = f"center {center} votes by {ballot}, which center {ballot.id} never cast"
             raise Violation("I13", text)

@@ -13,6 +13,7 @@ from center.core.ledger import Ledger
 from center.core.messages import (
     Ping,
     Pong,
+    Proposal,
     Put,
     Relay,
     Stored,
@@ -27,6 +28,15 @@ from center.sim.mutations.planting import planted
 from libevrpc.core.mapcache import Answer, CacheAction, MapAnswer, MapCache
 
 __all__: list[str] = []
+
+
+@planted("who joins a leader votes for him by its own map", Role, "proposal")
+def vote_names_another_map(before: Any) -> Any:
+    def proposal(self: Role) -> Proposal:
+        vote: Proposal = before(self)
+        return replace(vote, ballot=replace(self.election.ballot, id=vote.ballot.id))
+
+    return proposal
 
 
 @planted("the winner of an election leads without a quorum of promises", Candidacy, "outcome")
