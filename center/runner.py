@@ -385,7 +385,7 @@ class Runner:
     def _snapshot(self, now_s: float) -> NodeStatus:
         """Return the node's status; one of ten thousand servers takes a tenth of a second."""
         if self._status is None or now_s >= self._status_until_s:
-            self._status = self._node.snapshot(now_s)
+            self._status = self._node.snapshot(now_s, self._front.map)
             cost_s = boottime_s() - now_s
             self._status_until_s = now_s + max(STATUS_S, cost_s / STATUS_SHARE)
         return self._status

@@ -5,7 +5,8 @@ Usage: python tools/measure_center.py [--servers N] [--clients N] [--rounds N] [
 
 * reports_per_s: reports of 200 bytes, 500 unanswered at a time over one connection, taken by the
   leader of three centers, and how many maps it published meanwhile.
-* rss_mib: of each center, idle and with all those servers in its map.
+* rss_*_mib: memory of each center: idle, the most while the servers come, and with all of them
+  in its map.
 * visible_ms: from a registration until every center has told a client that waits for it.
 * told_ms: from the first to the last of the clients that wait at one center and hold the new map.
 """
@@ -40,6 +41,7 @@ REPORT_BYTES = 200
 SERVICE = "measured.Service"
 WAIT_MS = 20_000
 FIRST_PORT = 20_000
+LOOK_S = 0.02
 
 
 class Flow:
@@ -194,6 +196,28 @@ def memory(cluster: Cluster) -> list[float]:
     return [round(psutil.Process(pid).memory_info().rss / 2**20, 1) for pid in pids]
 
 
+class Peak:
+    """The largest memory of each center, looked at every `LOOK_S`. One thread of its own."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.mib = [0.0 for _ in cluster.ids]
+        self._cluster = cluster
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._ending.wait(LOOK_S):
+            self.mib = list(map(max, self.mib, memory(self._cluster)))
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+
 def measured(given: argparse.Namespace, cluster: Cluster) -> dict[str, Any]:
     """Measure everything on a cluster that has started."""
     leader = cluster.settled()
@@ -204,11 +228,13 @@ def measured(given: argparse.Namespace, cluster: Cluster) -> dict[str, Any]:
     figures["told_ms"] = _three(spread_ms)
     flow = Flow(cluster.address(leader), given.servers)
     before = cluster.status(leader)
-    figures["reports_per_s"] = round(flow.run(given.seconds))
+    with Peak(cluster) as peak:
+        figures["reports_per_s"] = round(flow.run(given.seconds))
     after = cluster.status(leader)
     flow.close()
     figures["maps_meanwhile"] = after.version - before.version
     figures["servers_in_map"] = len(after.servers)
+    figures["rss_most_mib"] = peak.mib
     figures["rss_full_mib"] = memory(cluster)
     return figures
 

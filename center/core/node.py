@@ -48,6 +48,7 @@ from center.core.role import Role
 from center.core.talk import Talk
 from center.core.timing import Timing
 from center.core.watch import Watch
+from libevrpc.core.clustermap import ClusterMap
 
 __all__ = ["Node"]
 
@@ -296,8 +297,13 @@ class Node:
 
     # Status ---------------------------------------------------------------------------------
 
-    def snapshot(self, now_s: float) -> NodeStatus:
-        """Return the node's status at `now_s`."""
+    def snapshot(self, now_s: float, held: ClusterMap | None = None) -> NodeStatus:
+        """Return the node's status at `now_s`.
+
+        Args:
+            now_s: see `step`.
+            held: the served map, if the owner has read it: it is not read again then.
+        """
         role = self._role
         own = CenterStatus(self._me, self._address, role.state, role.leader, 0.0)
         stamp = role.served.stamp
@@ -313,15 +319,15 @@ class Node:
             self._ledger.durable.cluster_id,
             self._boot.trusted,
             role.peers.statuses(own, now_s),
-            role.served.entries(self._ages_s(now_s), now_s),
+            role.served.entries(self._ages_s(now_s, held), now_s, held),
             self._watch.waiting(),
         )
 
-    def _ages_s(self, now_s: float) -> dict[str, float]:
+    def _ages_s(self, now_s: float, held: ClusterMap | None) -> dict[str, float]:
         role = self._role
         if role.reign is not None:
             return role.reign.members.ages_s(now_s)
         if role.state is not State.FOLLOWING or not role.followed.pinged:
             return {}
-        addresses = (entry.address for entry in role.served.entries({}, now_s))
+        addresses = (entry.address for entry in role.served.entries({}, now_s, held))
         return ages_of(role.followed.silent, addresses)

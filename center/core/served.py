@@ -34,15 +34,22 @@ class Served:
         self._at_s = now_s
         return [MapCommitted(record)]
 
-    def entries(self, ages_s: dict[str, float], now_s: float) -> tuple[ServerEntry, ...]:
+    def entries(
+        self, ages_s: dict[str, float], now_s: float, held: ClusterMap | None = None
+    ) -> tuple[ServerEntry, ...]:
         """Return the servers with `ages_s`; those not in it have aged since the map came.
 
-        The map is read anew each time: kept, it would cost as much memory as the servers do.
+        Without `held`, the map that the owner has read, it is read anew each time: kept, it would
+        cost as much memory as the servers do.
         """
         since_s = now_s - self._at_s
+        if held is not None and held.stamp == self.stamp:
+            known = held.servers
+        else:
+            known = _entries_of(self.record)
         return tuple(
             replace(entry, age_s=ages_s.get(entry.address, entry.age_s + since_s))
-            for entry in _entries_of(self.record)
+            for entry in known
         )
 
 

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, repeat
 from zlib import crc32
 
 from libevrpc.core.endpoints import Endpoint
@@ -35,7 +35,10 @@ RANKINGS_KEPT_MAX = 1024
 """Rankings remembered per table; when full, all are forgotten and walked again as asked for."""
 MEMBERS_KEPT_MAX = MEMBERS_MAX
 """Members whose ring points are remembered per process, 300 bytes for each: a changed ring costs
-little more than its new points."""
+little more than its new points. When full, all are forgotten."""
+POINT_BYTES = 8
+SORTED_AT_ONCE_MAX = 1 << 14
+"""Points that are sorted together: as Python's numbers each takes five times its 8 bytes."""
 SLOTS_PER_CHUNK = 512
 """Slots whose points are hashed together; those of all are kept, in half a megabyte."""
 RINGS_KEPT_MAX = 16
@@ -44,6 +47,7 @@ MEMBERS_OF_LARGE_RING = 1024
 """A ring of more has half the points for each, and only LARGE_RINGS_KEPT_MAX such are kept: with
 ten thousand members one takes 2 MB."""
 LARGE_RINGS_KEPT_MAX = 1
+_POINT_BITS = 64
 _INDEX_BITS = 16
 """A point and the index of its member are sorted as one number."""
 
@@ -52,10 +56,18 @@ def _point_of(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-@lru_cache(maxsize=MEMBERS_KEPT_MAX)
+_points_by_name: dict[str, bytes] = {}  # each step on it is atomic: any thread
+
+
 def _points_of(name: str, count: int) -> bytes:
     """Return the first points of a member, 8 bytes each: where `uhashring` puts them too."""
-    return array("Q", [_point_of(f"{name}-{number}") for number in range(count)]).tobytes()
+    points = _points_by_name.get(name, b"")
+    if len(points) < POINT_BYTES * count:
+        points = array("Q", [_point_of(f"{name}-{number}") for number in range(count)]).tobytes()
+        if len(_points_by_name) >= MEMBERS_KEPT_MAX:
+            _points_by_name.clear()
+        _points_by_name[name] = points
+    return points[: POINT_BYTES * count]
 
 
 @lru_cache(maxsize=SLOTS_MAX // SLOTS_PER_CHUNK)
@@ -85,14 +97,20 @@ class SlotRing:
     def __init__(self, names: Sequence[str], points: Sequence[int]) -> None:
         """Build the ring of distinct `names` with `points[i]` >= 1 points for `names[i]`."""
         self._count = len(names)
-        marked = [
-            point << _INDEX_BITS | index
-            for index, (name, count) in enumerate(zip(names, points, strict=True))
-            for point in array("Q", _points_of(name, count))
-        ]
-        marked.sort()
-        self._points = array("Q", [each >> _INDEX_BITS for each in marked])
-        self._owners = array("H", [each & (1 << _INDEX_BITS) - 1 for each in marked])
+        places, owners = array("Q"), array("H")
+        for index, (name, count) in enumerate(zip(names, points, strict=True)):
+            places.frombytes(_points_of(name, count))
+            owners.extend(repeat(index, count))
+        self._points, self._owners = array("Q"), array("H")
+        parts = len(places) // SORTED_AT_ONCE_MAX + 1
+        for part in range(parts):
+            marked = sorted(
+                place << _INDEX_BITS | owner
+                for place, owner in zip(places, owners, strict=True)
+                if parts == 1 or place * parts >> _POINT_BITS == part
+            )
+            self._points.extend(each >> _INDEX_BITS for each in marked)
+            self._owners.extend(each & (1 << _INDEX_BITS) - 1 for each in marked)
 
     def _place_of(self, slot: int) -> int:
         chunk, at = divmod(slot, SLOTS_PER_CHUNK)

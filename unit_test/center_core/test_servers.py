@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -23,8 +24,8 @@ from center.core.events import (
 )
 from center.core.messages import Inquiry, Pong, Report
 from center.core.node import Node
-from center.core.record import Record
-from libevrpc.core.clustermap import ServerState
+from center.core.record import MapRecord, Record
+from libevrpc.core.clustermap import ClusterMap, ServerState
 from unit_test.center_core.pump import PlainPlanner, Pump, voters_of
 
 
@@ -276,6 +277,10 @@ def test_the_status_shows_centers_and_servers_everywhere_alike() -> None:
         assert all((each.last_heard_s or 0.0) < 1.1 for each in status.centers)
         assert [entry.address for entry in status.servers] == ["10.0.0.1:80"]
         assert 0.9 <= status.servers[0].age_s <= 1.6
+        held = ClusterMap.decode(served_of(pump.node(center)).payload)
+        assert pump.node(center).snapshot(pump.now_s, held) == status
+        older = replace(held, version=held.version - 1, servers=())
+        assert pump.node(center).snapshot(pump.now_s, older) == status
     pump.kill(1)
     pump.run(0.5)
     gone = pump.node(2).snapshot(pump.now_s).centers[0]
@@ -283,6 +288,11 @@ def test_the_status_shows_centers_and_servers_everywhere_alike() -> None:
     assert pump.map_of(2).centers == (1, 2, 3)
     pump.run(2.0)
     assert pump.map_of(2).centers == (2, 3)
+
+
+def served_of(node: Node) -> MapRecord:
+    assert node.served is not None
+    return node.served
 
 
 def test_without_a_leader_the_ages_of_the_served_map_grow() -> None:

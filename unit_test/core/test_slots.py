@@ -45,6 +45,21 @@ def test_the_ring_is_that_of_uhashring(points: list[int], slot: int) -> None:
     assert names[ring.first(slot)] == wanted.get_node(f"slot {slot}")
 
 
+def test_many_points_are_sorted_in_parts_and_remembered_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"10.0.0.{index}:9998" for index in range(64)]
+    whole = SlotRing(names, [16] * 64)
+    monkeypatch.setattr(slots, "SORTED_AT_ONCE_MAX", 100)
+    monkeypatch.setattr(slots, "MEMBERS_KEPT_MAX", 10)
+    kept: dict[str, bytes] = {}
+    monkeypatch.setattr(slots, "_points_by_name", kept)
+    parted = SlotRing(names, [16] * 64)
+    for slot in range(0, 65536, 997):
+        assert list(parted.walk(slot)) == list(whole.walk(slot))
+    assert 0 < len(kept) <= 10
+
+
 def test_key_slot_is_the_low_bits_of_its_crc() -> None:
     table = SlotTable(members_of(2), owners_of(*[0, 1] * 32))
     assert len(table) == 64
