@@ -66,18 +66,25 @@ class Channel:
         connection = self._connection
         if connection is not None and connection.down is None and not connection.going_away:
             return connection
-        with self._dialling_lock:
-            connection = self._connection
-            if connection is not None and connection.down is None and not connection.going_away:
-                return connection
-            connection = self._wire(self.endpoint, self._loop, self._options, self._forget)
-            if not self._closed:
-                self._connection = connection
-        if self._closed:  # by another thread, while a call was on its way here
-            connection.connect_failed(CallFailure(Errno.CLOSED, "client is closed", sent=False))
-        else:
-            connection.dial(self.endpoint, self._times)
-        return connection
+        made: ClientConnection | None = None
+        try:
+            with self._dialling_lock:
+                connection = self._connection
+                if connection is not None and connection.down is None and not connection.going_away:
+                    return connection
+                made = self._wire(self.endpoint, self._loop, self._options, self._forget)
+                if not self._closed:
+                    self._connection = made
+            if self._closed:  # by another thread, while a call was on its way here
+                made.connect_failed(CallFailure(Errno.CLOSED, "client is closed", sent=False))
+            else:
+                made.dial(self.endpoint, self._times)
+        except BaseException:  # Ctrl-C: all would wait for a dial that has perhaps not begun
+            if made is not None:
+                text = "the caller that began to connect was interrupted"
+                made.connect_failed(CallFailure(Errno.FAILED_SOCKET, text, sent=False))
+            raise
+        return made
 
     def settle(self, timeout_s: float) -> None:
         """Wait for the dial if one-way requests are to be sent then. No loop thread."""

@@ -17,6 +17,7 @@ from libevrpc import RpcClient, RpcError, StatusCode
 from libevrpc.channel import dial as dial_module
 from libevrpc.channel.call import CallFailure, ClientCall
 from libevrpc.channel.channel import Channel
+from libevrpc.channel.connection import Connection
 from libevrpc.channel.dial import DialTimes, dial, dial_in_background
 from libevrpc.clock import monotonic_s
 from libevrpc.core.endpoints import parse_endpoint
@@ -228,6 +229,7 @@ def beside():
             client.call("Foo.Sum", 1, timeout_s=1.0)
 
 armed = []
+lost = 0
 ended = threading.Event()
 client = RpcClient(sys.argv[1])
 others = [threading.Thread(target=beside, daemon=True) for _ in range(3)]
@@ -238,15 +240,17 @@ for _ in range(300):
     try:
         armed.append(True)
         signal.setitimer(signal.ITIMER_REAL, 0.002)
-        while True:
+        while armed:
             with contextlib.suppress(RpcError):
                 client.call("Foo.Sum", 1, timeout_s=1.0)
+        lost += 1  # raised where nobody can be told, as when an object is freed
     except Interrupt:
         pass
 ended.set()
 for other in others:
     other.join(5.0)
 assert not any(other.is_alive() for other in others)
+assert lost < 30, lost
 assert client.call("Foo.Sum", 1, 2) == 3
 client.close()
 """
@@ -271,3 +275,24 @@ def test_call_that_races_the_end_of_its_client_dials_nobody(loop: EventLoop) -> 
     assert call.failure is not None
     assert (call.failure.errno, call.failure.sent) == (Errno.CLOSED, False)
     assert channel.ended
+
+
+def test_a_dial_whose_caller_is_interrupted_is_begun_anew(
+    loop: EventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undialled: list[Connection] = []
+
+    def interrupted(connection: Connection, *given: object) -> None:
+        undialled.append(connection)
+        raise KeyboardInterrupt
+
+    channel = Channel(parse_endpoint("127.0.0.1:9"), loop, LIMITS, TIMES)
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "dial", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            channel.connection()
+    (first,) = undialled
+    assert first.down is not None
+    assert not first.down.sent
+    assert channel.connection() is not first
+    channel.close("done")
