@@ -258,6 +258,7 @@ def test_a_server_that_answers_another_codec_is_refused() -> None:
         (JSON, b'{"Seq":-1}', "Header.Seq: -1 is no uint"),
         (JSON, b"{]}", "not JSON"),
         (JSON, b"]\n", "not JSON"),
+        (JSON, b"[" * 30_000 + b"]" * 30_000, "values lie too deep in each other"),
         (MSGPACK, b"\x07", "byte 0x07 where a msgpack bin is expected"),
         (MSGPACK, b"\xc4\x01\xc1", "not msgpack"),
         (MSGPACK, b"\xc4\x02\x07\x07", "not msgpack"),

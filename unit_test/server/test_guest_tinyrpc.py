@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from libevrpc import RpcServer, ServerController, inline
+from libevrpc.core.gob.walk import Walk
 from libevrpc.core.tinyrpc import Dialect, Option
 from libevrpc.core.tinyrpc_codecs import CODECS, GOB, JSON
 from libevrpc.credentials import write_secret
@@ -117,6 +118,31 @@ def test_five_calls_at_once_are_told_apart(caller: Open) -> None:
         number = asked.pop(message.header.Seq)
         assert message.body.decode(int) == number + number * number
     assert not asked
+
+
+def test_a_long_value_costs_the_loop_no_more_than_what_was_read(
+    caller: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    go_on = Walk.go_on
+
+    def noted(walk: Walk) -> bool:
+        before = walk.pos
+        try:
+            return go_on(walk)
+        finally:
+            steps.append(walk.pos - before)
+
+    monkeypatch.setattr(Walk, "go_on", noted)
+    long, other = caller(), caller()
+    data = long.request("Foo.Nothing", [1, "two"] * 50_000)
+    long.sock.sendall(data[:-1])
+    wait_until(lambda: sum(steps) > len(data) - 200)  # the header, and what defines types
+    assert other.call("Foo.Sum", Args(1, 2)) == 3
+    steps.clear()
+    long.sock.sendall(data[-1:])
+    assert not long.receive().header.Error
+    assert sum(steps) < 20
 
 
 def test_the_option_s_time_out_ends_each_call(caller: Open) -> None:

@@ -10,21 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 from libevrpc.core.gob.learned import Learned, TypeTable
-from libevrpc.core.gob.limits import (
-    DEPTH_MAX,
-    NAME_BYTES_MAX,
-    OPEN_BYTES_MAX,
-    GobError,
-    GobTooLongError,
-)
+from libevrpc.core.gob.limits import DEPTH_MAX, GobError
 from libevrpc.core.gob.octets import Cursor
 from libevrpc.core.gob.schema import ANYTHING, Kind, Schema
 
-__all__ = ["learn_from", "read_definition", "read_value"]
+__all__ = ["WIRE_TYPE", "read_definition", "read_value"]
 
 _Read = Callable[[Cursor], Any]
 
-_WIRE_TYPE = 16
+WIRE_TYPE = 16
+"""Id of the type of definitions."""
 _SKIPPED = Schema(Kind.INTERFACE, "nothing", 0)
 """Wanted where a value is only stepped over."""
 _NUMBERS = frozenset({Kind.INT, Kind.UINT})
@@ -51,43 +46,7 @@ def read_definition(table: TypeTable, type_id: int, cursor: Cursor) -> None:
         GobError: it defines none, or one too many.
     """
     table.admit(len(cursor.data))
-    table.define(type_id, read_value(table, _WIRE_TYPE, cursor))
-
-
-def learn_from(table: TypeTable, type_id: int, data: bytes, pos: int, learned: set[int]) -> bool:
-    """Learn the types that interface values define inside of a message, for those after it.
-
-    Go ends a message behind such a definition, and goes on with the value in the next. The
-    values themselves are only stepped over. Messages whose type holds no interface, nearly
-    all, are not even looked at.
-
-    Args:
-        data: the messages of the value so far, the later ones with their length.
-        learned: ids that were learned from this value before; what is learned is added.
-
-    Returns:
-        True if the value is whole.
-
-    Raises:
-        GobTooLongError: it is too long to be looked through.
-        GobError: the message cannot be read, or its type is not wholly defined.
-    """
-    if not table.holds_interface(type_id):
-        return True
-    if len(data) > OPEN_BYTES_MAX:
-        raise GobTooLongError(
-            f"gob message of {len(data)} bytes with interface values, limit {OPEN_BYTES_MAX}"
-        )
-    cursor = Cursor(data, pos, learned)
-    try:
-        read_value(table, type_id, cursor, _SKIPPED)
-    except _UnfinishedError:
-        return False
-    return True
-
-
-class _UnfinishedError(Exception):
-    """The message ends behind a definition: its value goes on in the next."""
+    table.define(type_id, read_value(table, WIRE_TYPE, cursor))
 
 
 def _read_top(table: TypeTable, type_id: int, cursor: Cursor, want: Schema) -> Any:
@@ -301,11 +260,9 @@ def _interface(table: TypeTable, want: Schema) -> _Read:
         size = cursor.uint()
         if not size:
             return None
-        if size > NAME_BYTES_MAX:
-            raise GobError(f"a type's name of {size} bytes, limit {NAME_BYTES_MAX}")
-        cursor.pos += size
+        cursor.pos += size  # `Walk` has seen that it is there, and no longer than a name may be
         while (type_id := cursor.signed()) < 0:
-            _inner_definition(table, -type_id, cursor)
+            _inner_definition(table, cursor)
         cursor.uint()  # its length, which is wrong where it defines a type in turn
         cursor.enter()
         value = _read_top(table, type_id, cursor, want)
@@ -315,18 +272,10 @@ def _interface(table: TypeTable, want: Schema) -> _Read:
     return read_interface
 
 
-def _inner_definition(table: TypeTable, type_id: int, cursor: Cursor) -> None:
-    start = cursor.pos
-    described = _Making(table).reader(_WIRE_TYPE, ANYTHING)(cursor)
-    learned = cursor.learned
-    if learned is not None:
-        if type_id not in learned:
-            table.admit(cursor.pos - start)
-            table.define(type_id, described)
-            learned.add(type_id)
-        if cursor.pos == len(cursor.data):
-            raise _UnfinishedError
-    cursor.uint()  # how long the next message is
+def _inner_definition(table: TypeTable, cursor: Cursor) -> None:
+    """Step over a definition that `Walk` has learned, and the length of the message behind it."""
+    _Making(table).reader(WIRE_TYPE, _SKIPPED)(cursor)
+    cursor.uint()
 
 
 def _read_bool(cursor: Cursor) -> bool:

@@ -21,7 +21,6 @@ __all__ = [
     "MESSAGE_BYTES_MAX",
     "NAME_BYTES_MAX",
     "OPEN_BYTES_MAX",
-    "REREAD_BYTES_MAX",
     "STRING",
     "TYPES_MAX",
     "UINT",
@@ -41,11 +40,8 @@ DEPTH_MAX: Final = 100
 NAME_BYTES_MAX: Final = 1024
 """Longest name of an interface's type; Go has the same limit."""
 OPEN_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Longest message that may hold interface values: it is looked through where the stream is read,
-on a server's loop, about a second at worst."""
-REREAD_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Bytes that one stream may have read again: a value that defines types inside of itself comes
-in pieces, and is stepped over from its beginning whenever one has come."""
+"""Longest value that may hold interface values: it is gone through where the stream is read, on a
+server's loop, in pieces as it arrives; about a second in all at worst."""
 TYPES_MAX: Final = 10_000
 """Types that this process may define for all its streams."""
 

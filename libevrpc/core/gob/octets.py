@@ -89,18 +89,15 @@ class Cursor:
         pos: the next byte.
         room: how many more values may be made.
         depth: how many more values may lie in each other here.
-        learned: types that were learned from inside of this value; None: the stream's table has
-            them all.
     """
 
-    __slots__ = ("data", "depth", "learned", "pos", "room")
+    __slots__ = ("data", "depth", "pos", "room")
 
-    def __init__(self, data: bytes, pos: int = 0, learned: set[int] | None = None) -> None:
+    def __init__(self, data: bytes, pos: int = 0) -> None:
         self.data = data
         self.pos = pos
         self.room = VALUES_MAX
         self.depth = DEPTH_MAX
-        self.learned = learned
 
     def uint(self) -> int:
         """Read an unsigned number."""

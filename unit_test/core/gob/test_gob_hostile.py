@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,9 @@ from libevrpc.core.gob import (
     limits,
     octets,
     schema_of,
+    walk,
 )
-from libevrpc.core.gob.octets import put_int, put_uint
+from libevrpc.core.gob.octets import put_int, put_uint, uint_at
 from unit_test.core.gob.gob_streams import Args, Group, golden, message, values_of
 
 GROUPS = golden()
@@ -228,23 +230,84 @@ def test_short_messages_make_no_large_lists() -> None:
     assert peak < 1 << 20
 
 
-def test_what_comes_again_and_again_is_read_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("libevrpc.core.gob.stream.REREAD_BYTES_MAX", 20_000)
-    # a list of interfaces: a long string first, then types that are defined one after the other
-    head = signed(OWN) + b"\0" + uint(50)
-    head += b"\x06string" + signed(STRING) + uint(5003) + b"\0" + uint(5000) + b"x" * 5000
+def defining(count: int, times: int) -> Iterator[bytes]:
+    """Yield the messages of a list of interface values, the first of which define a type each."""
+    head = signed(OWN) + b"\0" + uint(count)
+    for number in range(times):
+        yield framed(head + b"\x01x" + slice_of(100 + number, INT)[1:])
+        head = signed(100 + number) + b"\x02\0\0"
+    yield framed(head + b"\0" * (count - times))
+
+
+def test_a_value_may_define_types_again_and_again() -> None:
     reader = GobReader()
     reader.feed(slice_of(OWN, INTERFACE))
-    pieces = head
-    read = 0
-    with pytest.raises(GobError, match="too long for a value that defines types"):  # noqa: PT012
-        while True:
-            described = slice_of(100 + read, INT)[1:]
-            reader.feed(framed(pieces + b"\x01x" + described))
-            assert reader.next_value() is None
-            pieces = signed(100 + read) + b"\x02\0\0"
-            read += 1
-    assert read == 4
+    *pieces, last = defining(300, 50)  # more elements than bytes in the message that counts them
+    for piece in pieces:
+        reader.feed(piece)
+        assert reader.next_value() is None
+    reader.feed(last[:1])
+    assert reader.next_value() is None
+    reader.feed(last[1:])
+    raw = reader.next_value()
+    assert raw is not None
+    assert raw.decode() == [[]] * 50 + [None] * 250
+    assert reader.buffered_bytes == 0
+
+
+def test_a_value_of_many_messages_has_only_so_many_bytes() -> None:
+    reader = GobReader()
+    reader.feed(slice_of(OWN, INTERFACE) + b"".join(defining(300, 50)))
+    with pytest.raises(GobTooLongError, match="gob value of .* with interface values, limit 500"):
+        reader.next_value(500)
+
+
+@pytest.mark.parametrize(
+    ("ending", "named"),
+    [
+        (b"\x01x" + slice_of(100, INT)[1:] + b"\xff", "ends within its value, 1 bytes before"),
+        (b"\x01", "ends within its value, 0 bytes before its end"),
+        (b"\x04name", "ends within its value, 0 bytes before its end"),
+        (b"\x04na", "ends within its value, 2 bytes before its end"),
+        (b"\0\0", "1 bytes behind the value of a message"),
+        (b"\xfe\xff\xff", "a type's name of 65535 bytes, limit 1024"),
+        (b"\x01x" + signed(BYTES) + b"\x03\x01", "a value that is no struct begins with 1"),
+    ],
+)
+def test_an_open_value_ends_where_its_message_does(ending: bytes, named: str) -> None:
+    content = signed(OWN) + b"\0\x01" + ending
+    for step in (1, len(content)):
+        reader = GobReader()
+        reader.feed(slice_of(OWN, INTERFACE))
+        data = framed(content)
+        with pytest.raises(GobError, match=named):  # noqa: PT012
+            for start in range(0, len(data), step):
+                reader.feed(data[start : start + step])
+                assert reader.next_value() is None
+
+
+def test_a_message_ends_behind_its_types_number() -> None:
+    assert "a message of 1 bytes ends within its type's number" in refusal(b"\x01\xfe\x01\x02")
+
+
+def test_a_long_value_is_gone_through_while_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def counting(data: bytearray, pos: int) -> tuple[int, int] | None:
+        looked.append(pos)
+        return uint_at(data, pos)
+
+    monkeypatch.setattr(walk, "uint_at", counting)
+    data = GobWriter().message([[1, "two", 3.5, True] * 50] * 100, list[list[Any]])
+    reader = GobReader()
+    piece = 1000
+    for start in range(0, len(data), piece):
+        looked.clear()
+        reader.feed(data[start : start + piece])
+        raw = reader.next_value()
+        assert len(looked) <= piece + 9  # a number may have come in two pieces
+    assert raw is not None
+    assert raw.decode() == [[1, "two", 3.5, True] * 50] * 100
 
 
 def test_a_definition_inside_a_value_counts_like_any_other() -> None:
