@@ -196,7 +196,7 @@ class LogQueue(logging.Handler):
             if lines:
                 self._sink.write(lines)
                 self._told_lost = lost
-        except (OSError, ValueError):  # whom to tell? the count says it, once the sink goes on
+        except Exception:  # noqa: BLE001  # whom to tell? the count does, once the sink goes on
             self.lost += len(lines) - bool(untold)
 
     def begin_again(self) -> None:

@@ -16,6 +16,7 @@ from signal import SIGTERM
 import pytest
 
 from libevrpc.logqueue import DailyFiles, LogLine, LogQueue, StreamSink, install
+from unit_test.fix_rpc import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY_S = datetime.datetime(2026, 3, 1, 23, 59, 59).timestamp()
@@ -28,14 +29,14 @@ class Gate:
         self.opened = threading.Event()
         self.entered = threading.Event()
         self.lines: list[str] = []
-        self.fails = False
+        self.fails: Exception | None = None
         self.closed = False
 
     def write(self, lines: Sequence[LogLine]) -> None:
         self.entered.set()
         assert self.opened.wait(10.0)
-        if self.fails:
-            raise OSError(28, "No space left on device")
+        if self.fails is not None:
+            raise self.fails
         self.lines += [text for _, text in lines]
 
     def close(self) -> None:
@@ -106,12 +107,13 @@ def test_a_stuck_sink_stops_nobody_and_what_is_lost_is_counted(
     ]
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("a bug")])
 def test_lines_that_the_sink_refuses_are_counted_and_told_later(
-    gate: Gate, log: logging.Logger
+    gate: Gate, log: logging.Logger, error: Exception
 ) -> None:
     handler = plain(LogQueue(gate))
     log.addHandler(handler)
-    gate.fails = True
+    gate.fails = error
     gate.opened.set()
     gate.entered.clear()
     log.info("refused")
@@ -121,9 +123,8 @@ def test_lines_that_the_sink_refuses_are_counted_and_told_later(
     log.info("refused too")
     assert gate.entered.wait(10.0)
     gate.opened.set()
-    while handler.lost < 2:
-        pass
-    gate.fails = False
+    wait_until(lambda: handler.lost == 2)
+    gate.fails = None
     log.info("written")
     handler.close()
     assert gate.lines == [

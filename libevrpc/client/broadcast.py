@@ -94,7 +94,6 @@ class Broadcast:
         self._ends_early = mode == "first_error"
         self._idempotent = idempotent
         self._new_call = new_call
-        self._new_call = new_call
         self._lock = threading.Lock()
         self._waiting: deque[Endpoint] = deque()
         self._running: dict[str, CallFuture] = {}

@@ -88,6 +88,8 @@ class FutureInvocation(Invocation, CallFuture):
             self._end_badly(exc)
             return
         connection.start(call, frame)
+        if self._given_up:  # before there was anything to cancel: `_give_up` looks after it says so
+            connection.cancel(call)
 
     def _on_done(self, call: ClientCall) -> None:
         """Take the end of a try. Loop thread."""
@@ -122,7 +124,7 @@ class FutureInvocation(Invocation, CallFuture):
             elif isinstance(outcome, RpcError):
                 self._end_badly(outcome)
             elif isinstance(outcome, Retry) and outcome.delay_s:
-                self._resting = True
+                self._begin_rest()
                 self._shape.loop.call_at(monotonic() + outcome.delay_s, self._relaunch)
             elif isinstance(outcome, Hold):
                 self._wait_for(self._router.confirmed, outcome.error)
@@ -131,6 +133,12 @@ class FutureInvocation(Invocation, CallFuture):
         except Exception as exc:
             log.exception("call failed in the client method=%s", self._spec.label)
             self._break(exc)
+
+    def _begin_rest(self) -> None:
+        """Let `_give_up` end the wait that begins now; so does one that came just before."""
+        self._resting = True
+        if self._given_up:
+            self._shape.loop.post(self._relaunch)
 
     def _relaunch(self) -> None:
         """Begin a later try, unless the call was given up meanwhile. Loop thread."""
@@ -151,7 +159,7 @@ class FutureInvocation(Invocation, CallFuture):
         loop = self._shape.loop
         self._waited = True
         waiting = [self._relaunch]
-        self._resting = True
+        self._begin_rest()
 
         def known() -> None:
             if waiting:

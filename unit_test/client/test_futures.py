@@ -6,11 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent import futures as standard
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from libevrpc import CallFuture, RpcError, StatusCode
+from libevrpc import CallFuture, RpcClient, RpcError, StatusCode
+from libevrpc.client.invocation import Invocation
+from libevrpc.client.started import FutureInvocation
 from unit_test.fix_rpc import WAIT_S, Serving, request
 
 pytestmark = pytest.mark.live
@@ -144,3 +147,40 @@ def test_a_call_that_was_given_up_ends_who_awaits_it(start: Start, serving: Serv
             await waiting
 
     asyncio.run(run())
+
+
+def test_one_that_is_cancelled_while_it_starts_is_cancelled(
+    start: Start, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread cancels a call whose request is just about to be sent."""
+    frame_of = vars(Invocation)["_frame"]
+
+    def framed(self: FutureInvocation, *args: Any) -> Any:
+        frame = frame_of(self, *args)
+        self.cancel()
+        return frame
+
+    monkeypatch.setattr(FutureInvocation, "_frame", framed)
+    error = start("hold").exception(WAIT_S / 2)
+    assert isinstance(error, RpcError)
+    assert error.code is StatusCode.CANCELLED
+    assert not serving.handler.release.is_set()
+
+
+def test_one_that_is_cancelled_as_it_begins_to_wait_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another thread cancels a call that has just found that no server is known."""
+    next_channel = vars(Invocation)["_next_channel"]
+
+    def found(self: FutureInvocation) -> Any:
+        channel = next_channel(self)
+        assert channel is None
+        self.cancel()
+        return channel
+
+    monkeypatch.setattr(FutureInvocation, "_next_channel", found)
+    with RpcClient(f"file://{tmp_path}/none", state_dir=str(tmp_path)) as client:
+        error = client.future("Foo.Sum", [1], timeout_s=WAIT_S).exception(WAIT_S / 2)
+    assert isinstance(error, RpcError)
+    assert error.code is StatusCode.CANCELLED
