@@ -44,6 +44,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="run callee and caller")
     parser.add_argument("--zookeeper", metavar="HOST:PORT", help=f"{USUAL} if it is there")
     given = parser.parse_args().zookeeper
+    if given and not answers(given):
+        sys.exit(f"run.py: nobody listens at {given}")
     zookeeper = given or (USUAL if answers(USUAL) else "")
     if zookeeper:
         host, _, port = zookeeper.rpartition(":")

@@ -100,11 +100,13 @@ def start_etcd(stack: ExitStack, program: str, folder: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="run etcd, servers and client")
     parser.add_argument("--etcd", metavar="HOST:PORT", help=f"{USUAL} if it is there")
-    given = parser.parse_args()
+    given = parser.parse_args().etcd
+    if given and not answers(given):
+        sys.exit(f"run.py: nobody listens at {given}")
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         os.environ["XDG_STATE_HOME"] = folder  # the last known list is kept there
-        etcd = given.etcd or (USUAL if answers(USUAL) else "")
+        etcd = given or (USUAL if answers(USUAL) else "")
         program = shutil.which("etcd")
         if not etcd and program:
             etcd = start_etcd(stack, program, Path(folder))

@@ -162,6 +162,15 @@ def test_wrong_words_and_absent_servers_are_one_line(folder: Path) -> None:
         assert done.stderr.startswith(f"{script}: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "option"), [("mprpc_user", "--zookeeper"), ("tinyrpc_etcd", "--etcd")]
+)
+def test_a_registry_that_is_not_there_is_told_at_once(name: str, option: str) -> None:
+    absent = f"127.0.0.1:{free_port()}"
+    done = run(f"samples/{name}/run.py", option, absent)
+    assert (done.returncode, done.stderr) == (1, f"run.py: nobody listens at {absent}\n")
+
+
 @pytest.mark.parametrize("count", ["-3", "0", "two"])
 def test_no_calls_are_no_success(count: str) -> None:
     done = run("samples/echo/client.py", f"127.0.0.1:{free_port()}", "--count", count)
