@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from center.core.ballot import NO_STAMP, Stamp, State
 from center.core.record import MapRecord
 from libevrpc.core.clustermap import ClusterMap
-from libevrpc.core.reporting import places_of
+from libevrpc.core.places import places_of
 
 __all__ = ["Front"]
 

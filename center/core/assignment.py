@@ -13,12 +13,12 @@ the present weights, never a weight by itself, so the assignment does not chase 
 from __future__ import annotations
 
 import heapq
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
-from statistics import fmean
 
 from libevrpc.core.clustermap import ClusterMap, ServiceTable
 from libevrpc.core.slots import SLOTS_MAX, SlotRing, slot_ring
@@ -377,7 +377,7 @@ def next_weights(
     """
     settled = [i for i, server in enumerate(servers) if server.age_s >= policy.slow_start_s]
     weights = [server.weight for server in servers]
-    mean = fmean(servers[i].utilisation for i in settled) if settled else 0.0
+    mean = math.fsum(servers[i].utilisation for i in settled) / max(1, len(settled))
     if mean < policy.utilisation_min:
         return weights
     errors = [(i, (servers[i].utilisation - mean) / mean) for i in settled]

@@ -1,7 +1,7 @@
 """Reports of a server to its centers: to which one, when, and what if it does not answer.
 
 Pure: answers and `now_s` in, actions out; driven by a thread of the server and by the
-simulator. The seed's steps: any center says where to report (`places_of`: an owner and two
+simulator. The seed's steps: any center says where to report (`places`: an owner and two
 successors on a hash ring over the centers of the *committed* map, so all say the same); the
 answer is kept in memory and on disk; the report goes out each second and is the registration
 at the same time: a center that does not know the server learns of it by any report.
@@ -12,14 +12,11 @@ list, then back-off and round again, for ever.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgpack
-from uhashring import HashRing
 
 from libevrpc.core.backoff import Backoff, Randomness
 from libevrpc.core.centerlist import CenterList
@@ -37,49 +34,15 @@ __all__ = [
     "SendGoodbye",
     "SendReport",
     "Unregistered",
-    "places_of",
 ]
 
 NEVER_S = float("inf")
-PLACES = 3
-"""Centers named for a server: the owner and its successors."""
-RINGS_KEPT_MAX = 8
 RECORD_FORMAT = 1
 UNSEEN_S = 0.1
 """A server that is not in the map yet reports again after this, then after a span that doubles."""
 UNSEEN_DOUBLINGS_MAX = 20
 GOODBYE_TRIES_MAX = 3
 """Centers that are told goodbye before the server leaves anyway; expiry does the rest."""
-
-
-@lru_cache(maxsize=RINGS_KEPT_MAX)
-def _ring_of(centers: tuple[int, ...]) -> tuple[Any, list[int], list[tuple[int, ...]]]:
-    """Return the hash of the ring over `centers`, its points, and the places at each point."""
-    id_of = {f"center {center}": center for center in centers}
-    ring = HashRing(list(id_of))
-    points = ring.get_points()
-    order = dict.fromkeys(centers)
-    places: list[tuple[int, ...]] = []
-    for _, name in reversed(points + points):  # the first time round finds the order of the rest
-        owner = id_of[name]
-        del order[owner]
-        order = {owner: None, **order}
-        places.append(tuple(order)[:PLACES])
-    return ring.hashi, [point for point, _ in points], places[: len(points) - 1 : -1]
-
-
-def places_of(address: str, centers: Iterable[int]) -> tuple[int, ...]:
-    """Return the ids of the centers that the server at `address` reports to, owner first.
-
-    Args:
-        address: the server's advertised address.
-        centers: ids of the live centers in the committed map, in any order.
-    """
-    ids = tuple(sorted(set(centers)))
-    if not ids:
-        return ()
-    hash_of, points, places = _ring_of(ids)
-    return places[bisect_right(points, hash_of(address)) % len(points)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from uhashring import HashRing
 
 from libevrpc.core.mapcache import Failed, Note, NotReady, PersistRecord
+from libevrpc.core.places import places_of
 from libevrpc.core.reporting import (
     Accepted,
     AskPlaces,
@@ -23,7 +24,6 @@ from libevrpc.core.reporting import (
     SendGoodbye,
     SendReport,
     Unregistered,
-    places_of,
 )
 
 CENTERS = ["c1:1", "c2:1", "c3:1"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from libevrpc.clock import monotonic_s
-from libevrpc.core.reporting import places_of
+from libevrpc.core.places import places_of
 from libevrpc.gen import center_pb2
 from unit_test.interop.clusters import Cluster, ask, wait_until
 
