@@ -16,6 +16,7 @@ from libevrpc.channel.channel import Channel
 from libevrpc.client.invocation import Hold, Invocation, Outcome
 from libevrpc.client.oneway import OnewayInvocation
 from libevrpc.client.started import FutureInvocation
+from libevrpc.core.oneline import one_line
 from libevrpc.core.prpc import Reply
 from libevrpc.core.retry import Retry
 from libevrpc.errors import RpcError
@@ -64,11 +65,13 @@ class _Logged(Invocation):
     ) -> RpcError | Retry | Hold:
         outcome = super()._after_error(error, sent, now_s, broken)
         if not isinstance(outcome, RpcError):  # else `_fail` has written of it
-            log.warning("failed %s ms=%.3f %s; once more", self._name, self._took_ms(), error)
+            log.warning(
+                "failed %s ms=%.3f %s; once more", self._name, self._took_ms(), one_line(str(error))
+            )
         return outcome
 
     def _fail(self, error: RpcError) -> RpcError:
-        log.warning("reply %s ms=%.3f %s", self._name, self._took_ms(), error)
+        log.warning("reply %s ms=%.3f %s", self._name, self._took_ms(), one_line(str(error)))
         return super()._fail(error)
 
 

@@ -10,6 +10,7 @@ from libevrpc.clock import monotonic_s
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.http import HttpAnswer, HttpLimits
 from libevrpc.core.http1 import HttpAnswerReader
+from libevrpc.core.oneline import one_line
 from libevrpc.errors import ProtocolError
 from libevrpc.registry.session import RegistryError
 
@@ -85,7 +86,7 @@ class HttpLink:
         """
         if 200 <= answer.status < 300:
             return answer
-        text = answer.body[:_TEXT_CHARS].decode(errors="replace").strip()
+        text = one_line(answer.body[:_TEXT_CHARS].decode(errors="replace").strip())
         raise self._error(f"it answers {answer.status} {text}".rstrip())
 
     def heed(self) -> None:

@@ -19,6 +19,7 @@ import logging
 from urllib.parse import unquote
 
 from libevrpc.core.endpoints import Endpoint
+from libevrpc.core.oneline import one_line
 from libevrpc.core.targets import Target
 from libevrpc.core.watching import ENDPOINTS_MAX
 from libevrpc.registry.announcer import SessionRegistrar
@@ -103,8 +104,7 @@ class ZooKeeperAnnounceSession:
                 log.info("session of ZooKeeper was lost; announcing again")
             self._look_at_all()
         while self._touched:
-            path = next(iter(self._touched))
-            self._touched.pop(path, None)
+            path, _ = self._touched.popitem()  # in one step: others put in meanwhile
             try:
                 self._claim(path)
             except RegistryError:
@@ -113,7 +113,10 @@ class ZooKeeperAnnounceSession:
 
     def standing_by(self) -> str:
         """See `AnnounceSession.standing_by`."""
-        found = [f"{path} is {value[:64].decode('latin')}" for path, value in self._waiting.items()]
+        found = [
+            f"{path} is {one_line(value[:64].decode('latin'))}"
+            for path, value in self._waiting.items()
+        ]
         if not found:
             return ""
         more = f" and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else ""

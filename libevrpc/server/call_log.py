@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from libevrpc.core.hello import INTERNAL_SERVICE, is_oneway
+from libevrpc.core.oneline import one_line
 from libevrpc.core.prpc import BadRequest, Event, PrpcDecoder, Reply, Request
 from libevrpc.core.wires import GuestRequest, HeldBack, Resets, Say
 from libevrpc.errors import RpcError
@@ -57,8 +58,8 @@ class LoggedSession(Session):
             "request call=%d peer=%s method=%s/%s log_id=%d bytes=%d timeout_ms=%d",
             number,
             self.peer,
-            request.service,
-            request.method,
+            one_line(request.service),
+            one_line(request.method),
             request.log_id,
             len(request.payload) + len(request.attachment),
             request.timeout_ms,
@@ -114,10 +115,10 @@ class LoggedSession(Session):
             "reply call=%d peer=%s method=%s/%s ms=%.3f %s",
             number,
             self.peer,
-            request.service,
-            request.method,
+            one_line(request.service),
+            one_line(request.method),
             (perf_counter() - came_s) * 1000.0,
-            f"OK{size}" if error is None else error,
+            f"OK{size}" if error is None else one_line(str(error)),
         )
 
     def reply(self, call: ServerCall, frame: bytes) -> None:
@@ -157,8 +158,8 @@ class LoggedSession(Session):
                 "no reply call=%d peer=%s method=%s/%s ms=%.3f: %s",
                 number,
                 self.peer,
-                request.service,
-                request.method,
+                one_line(request.service),
+                one_line(request.method),
                 (perf_counter() - came_s) * 1000.0,
                 why,
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from libevrpc.clock import monotonic_s
 from libevrpc.core.mprpc import Order, mprpc_wire
+from libevrpc.core.oneline import one_line
 from libevrpc.core.wires import GuestRequest, Wire
 from libevrpc.errors import RpcError
 
@@ -42,8 +43,8 @@ class _Errors:
             count, self._unsaid = self._unsaid, 0
             log.warning(
                 "mprpc call failed, its connection is reset method=%s.%s count=%d: %s",
-                request.service,
-                request.method,
+                one_line(request.service),
+                one_line(request.method),
                 count,
-                error,
+                one_line(str(error)),
             )

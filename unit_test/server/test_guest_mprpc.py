@@ -147,6 +147,17 @@ def test_floods_of_errors_are_counted_in_few_lines(
     assert "method=EchoService.Other count=1: UNIMPLEMENTED (1002): " in lines[0]
 
 
+def test_a_name_with_a_line_end_is_no_line_of_the_log(
+    serving: Serving, consumer: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caller = consumer(serving)
+    caller.sock.sendall(encode_request("x\nCRITICAL y", "z\r", b""))
+    assert caller.was_reset()
+    (line,) = [each for each in caplog.messages if each.startswith("mprpc call failed")]
+    assert "method=x\\nCRITICAL y.z\\r count=1" in line
+    assert line.isprintable()
+
+
 def test_deadlines_stops_and_tokens_reset_too(
     serve: Callable[..., Serving], consumer: Make, tmp_path: object
 ) -> None:

@@ -51,6 +51,15 @@ def test_a_second_provider_stands_by_and_takes_over(zookeeper: ZooKeeperCluster)
         assert plain.get(method.path)[0] == b"127.0.0.1:8002"
 
 
+def test_what_stands_in_anothers_place_is_one_line_of_the_log(zookeeper: ZooKeeperCluster) -> None:
+    method = Method(zookeeper)
+    with plain_client(zookeeper.hosts()) as plain:
+        plain.create(method.path, b"127.0.0.1:1\nCRITICAL", ephemeral=True, makepath=True)
+        with announcing(method.target, method.provider("127.0.0.1:8002")) as second:
+            told = second.standing_by()
+    assert told == f"1 of 1 nodes are of others: {method.path} is 127.0.0.1:1\\nCRITICAL"
+
+
 def test_two_providers_in_one_process_do_not_take_each_other_for_themselves(
     zookeeper: ZooKeeperCluster,
 ) -> None:
