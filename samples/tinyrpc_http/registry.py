@@ -9,7 +9,7 @@ import argparse
 import logging
 import sys
 
-from libevrpc import ConfigError, HttpRegistry, RpcServer
+from libevrpc import HttpRegistry, RpcServer, UsageError
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
         server = RpcServer(given.listen)
         registry = HttpRegistry(server, expiry_s=300.0)
         server.start()
-    except ConfigError as exc:
+    except UsageError as exc:
         print(f"registry.py: {exc}", file=sys.stderr)
         return 2
     print(f"listening on {server.address}", flush=True)

@@ -171,6 +171,29 @@ def test_a_registry_that_is_not_there_is_told_at_once(name: str, option: str) ->
     assert (done.returncode, done.stderr) == (1, f"run.py: nobody listens at {absent}\n")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["samples/tinyrpc_http/registry.py", "--listen", "127.0.0.1:0"],
+        ["samples/tinyrpc_http/client.py", "http://127.0.0.1:1/_tinyrpc_/registry"],
+        ["samples/echo/client.py", "zk://127.0.0.1:1"],
+        ["samples/mprpc_user/caller.py", "-i", "samples/mprpc_user/test.conf"],
+    ],
+    ids=lambda words: Path(words[0]).name,
+)
+def test_what_must_be_installed_is_one_line(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("h11", "kazoo"):
+        text = f"raise ModuleNotFoundError('No module named {name}', name='{name}')\n"
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    done = run(*words)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "pip install 'libevrpc[" in done.stderr
+
+
 @pytest.mark.parametrize("count", ["-3", "0", "two"])
 def test_no_calls_are_no_success(count: str) -> None:
     done = run("samples/echo/client.py", f"127.0.0.1:{free_port()}", "--count", count)
