@@ -76,6 +76,7 @@ def desk() -> Iterator[Desk]:
     made.polls.stop()
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_a_newer_map_answers_everybody_who_waits(desk: Desk) -> None:
     waiting = [desk.ask(1)[0] for _ in range(100)]
     desk.settle()

@@ -115,7 +115,7 @@ class Process:
         """End it if it still runs: politely, so that its coverage counts."""
         self.ask_to_end()
         try:
-            self.wait(5.0)
+            self.wait()
         except subprocess.TimeoutExpired:
             self._child.kill()
             self.wait()

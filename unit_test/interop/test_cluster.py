@@ -30,6 +30,7 @@ def test_three_centers_elect_one_leader_whom_all_follow(tmp_path: Path) -> None:
         assert set(states.values()) == {"FOLLOWING"}
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_a_killed_leader_is_replaced_and_takes_part_again(tmp_path: Path) -> None:
     took_s = []
     with Cluster(tmp_path) as cluster:
@@ -46,6 +47,7 @@ def test_a_killed_leader_is_replaced_and_takes_part_again(tmp_path: Path) -> Non
         cluster.leader()
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_a_frozen_leader_is_replaced_and_follows_when_it_wakes(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
         leader = cluster.leader()
@@ -59,6 +61,7 @@ def test_a_frozen_leader_is_replaced_and_follows_when_it_wakes(tmp_path: Path) -
         assert cluster.leader() != leader
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_a_leader_that_is_stopped_says_goodbye(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
         leader = cluster.leader()

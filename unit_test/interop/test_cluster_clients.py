@@ -29,6 +29,7 @@ def client_of(cluster: Cluster) -> RpcClient:
     return RpcClient(cluster.target(), balancer="round_robin", state_dir=state_dir)
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_a_client_finds_servers_and_follows_their_coming_and_going(cluster: Cluster) -> None:
     with client_of(cluster) as client:
         pids = {client.call("Echo.pid") for _ in range(50)}

@@ -63,12 +63,14 @@ def goodbye(cluster: Cluster, address: str, session: str = "") -> None:
     assert ask(cluster.address(1), "Goodbye", request, center_pb2.GoodbyeResponse) is not None
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_a_report_is_seen_at_every_center_soon(cluster: Cluster, port: str) -> None:
     began_s = monotonic_s()
     report(cluster, port)
     assert cluster.await_servers(port) - began_s < 0.5
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_servers_register_and_leave_by_a_signal(cluster: Cluster) -> None:
     first, first_address = cluster.server()
     _, second_address = cluster.server()
@@ -82,6 +84,7 @@ def test_servers_register_and_leave_by_a_signal(cluster: Cluster) -> None:
     assert first.wait() == 0
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_a_goodbye_is_in_every_map_at_once(cluster: Cluster, port: str) -> None:
     took_s = []
     _, kept = cluster.server()
@@ -96,6 +99,7 @@ def test_a_goodbye_is_in_every_map_at_once(cluster: Cluster, port: str) -> None:
     assert min(took_s) < 0.15
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_a_killed_server_is_out_of_the_map_within_a_second(cluster: Cluster) -> None:
     process, address = cluster.server()
     _, other = cluster.server()
@@ -104,6 +108,7 @@ def test_a_killed_server_is_out_of_the_map_within_a_second(cluster: Cluster) -> 
     assert cluster.await_servers(other) - killed_s < 1.0
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_a_frozen_server_expires_and_comes_back_when_it_wakes(cluster: Cluster) -> None:
     process, address = cluster.server()
     _, other = cluster.server()

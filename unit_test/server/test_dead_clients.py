@@ -54,7 +54,7 @@ def test_handler_hears_that_its_client_is_gone(
             process.send_signal(number)  # a stopped one sends no FIN
             sent_s = monotonic_s()
             assert serving.handler.cancelled.wait(WAIT_S)
-            assert monotonic_s() - sent_s < 2 * CLIENT_TIMEOUT_S  # 1 of it, and a busy machine
+            assert monotonic_s() - sent_s < 4 * CLIENT_TIMEOUT_S  # 1 of it, and a busy machine
         finally:
             process.kill()
     assert serving.server.statistics().timed_out == (1 if number == signal.SIGSTOP else 0)

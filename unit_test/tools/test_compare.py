@@ -37,7 +37,7 @@ def compare(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=55,
+        timeout=200,
     )
 
 
