@@ -15,18 +15,19 @@ says that nobody keeps compiled files: each start of a center would compile all 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
 TOGETHER = {
-    "zookeeper": ("zookeeper", "zookeeper_cluster"),
-    "etcd": ("etcd", "etcd_cluster"),
+    "zookeeper": ("zookeeper_kept", "zookeeper_cluster_kept"),
+    "etcd": ("etcd_kept", "etcd_cluster_kept"),
 }
 """Group -> fixtures of `fix_services` that the session keeps."""
 
@@ -34,6 +35,10 @@ FOLDER = "LIBEVRPC_TEST_LOCKS"
 """Where in the environment the folder of the locks stands."""
 TRACED = "COVERAGE_PROCESS_CONFIG"
 """By this in its environment a program knows that coverage wants to trace it."""
+GROUPS = "groups"
+"""Test -> group, in a file beside the locks."""
+PATIENT_S = 240
+"""Longest that a slow test may take: a hanging one ends, and one on a busy machine does not."""
 COMPILED = "compiled"
 """Folder of compiled files, beside the locks."""
 LOCKS = pytest.StashKey[tuple[IO[bytes], IO[bytes]]]()
@@ -48,14 +53,39 @@ def group_of(item: pytest.Item) -> str:
     return str(item.path)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name every test's group, and put those with slow tests first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the groups with slow tests first, give those time, and tell who shares groups out."""
     slow: dict[str, int] = {}
     for item in items:
         group = group_of(item)
-        item.add_marker(pytest.mark.xdist_group(group))
-        slow[group] = slow.get(group, 0) + (item.get_closest_marker("slow") is not None)
+        is_slow = item.get_closest_marker("slow") is not None
+        slow[group] = slow.get(group, 0) + is_slow
+        if is_slow and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(PATIENT_S))
     items.sort(key=lambda item: -slow[group_of(item)])
+    if hasattr(config, "workerinput"):
+        folder = Path(os.environ[FOLDER])
+        made = folder / f"{GROUPS}-{config.workerinput['workerid']}"
+        made.write_text(json.dumps({item.nodeid: group_of(item) for item in items}))
+        made.replace(folder / GROUPS)  # whole, and the same of each process
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests out by their groups, whatever their names are."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        """Gives a group to one process, as a whole."""
+
+        groups: Mapping[str, str] | None = None
+
+        def _split_scope(self, nodeid: str) -> str:
+            if self.groups is None:  # first asked when every process has collected
+                self.groups = json.loads(Path(os.environ[FOLDER], GROUPS).read_text())
+            return self.groups[nodeid]
+
+    return GroupScheduling(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,7 +11,6 @@ import pytest
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parents[1]
 TESTS = """
-import os
 import pathlib
 import threading
 
@@ -41,6 +40,21 @@ def test_beside(number):
 """
 
 
+def run_shared(folder: Path, processes: str = "2", **environ: str) -> None:
+    """Run the tests in `folder` in processes that share them."""
+    arguments = ["-q", "-n", processes, "--dist", "loadgroup", "--no-loadscope-reorder"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider", str(folder)],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environ},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_what_is_marked_alone_has_the_machine_to_itself(tmp_path: Path) -> None:
     log = tmp_path / "log"
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["unit_test.fix_parallel"]\n')
@@ -49,21 +63,11 @@ def test_what_is_marked_alone_has_the_machine_to_itself(tmp_path: Path) -> None:
     )
     for name in ("a", "b"):
         (tmp_path / f"test_{name}.py").write_text(TESTS.format(log=str(log), name=name))
-    arguments = ["-q", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_shared(tmp_path)
     inside: list[str] = []
     beside = 0
     for line in log.read_text().splitlines():
-        what, who = line.split(" ", 1)
+        what, _, who = line.partition(" ")
         if what == "end":
             inside.remove(who)
             continue
@@ -72,6 +76,46 @@ def test_what_is_marked_alone_has_the_machine_to_itself(tmp_path: Path) -> None:
         beside += bool(inside)
         inside.append(who)
     assert beside, "nothing ran side by side"
+
+
+TOGETHER = """
+import os
+import pathlib
+
+import pytest
+
+LOG = pathlib.Path({log!r})
+
+
+@pytest.fixture(scope="session")
+def etcd_kept():
+    return os.getpid()
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_of_a_file(number):
+    with LOG.open("a") as log:
+        log.write(f"{name} {{os.getpid()}}\\n")
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_of_a_service(number, etcd_kept):
+    with LOG.open("a") as log:
+        log.write(f"etcd {{etcd_kept}}\\n")
+"""
+
+
+def test_tests_of_a_file_and_of_a_service_stay_together(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["unit_test.fix_parallel"]\n')
+    for name in ("a", "b", "c"):
+        (tmp_path / f"test_{name}.py").write_text(TOGETHER.format(log=str(log), name=name))
+    run_shared(tmp_path)
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert len(lines) == 18
+    assert len({process for _, process in lines}) == 2, "nothing ran side by side"
+    for group in ("a", "b", "c", "etcd"):
+        assert len({process for of, process in lines if of == group}) == 1, group
 
 
 COMPILING = """
@@ -95,14 +139,4 @@ def test_programs_keep_compiled_files_where_nobody_else_does(
 ) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["unit_test.fix_parallel"]\n')
     (tmp_path / "test_compiling.py").write_text(COMPILING)
-    arguments = ["-q", "-n", processes, "--dist", "loadgroup", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments, str(tmp_path)],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_shared(tmp_path, processes, PYTHONDONTWRITEBYTECODE="1")

@@ -119,10 +119,15 @@ def tree_of(path: Path) -> ast.Module:
 
 
 @cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree_of(path)))
+
+
+@cache
 def imports_of(path: Path) -> tuple[tuple[int, str, str], ...]:
     """Return (line, module, local name or "") of each import, each imported name on its own."""
     found = []
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found += [(node.lineno, each.name, each.asname or each.name) for each in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -134,14 +139,25 @@ def imports_of(path: Path) -> tuple[tuple[int, str, str], ...]:
     return tuple(found)
 
 
-def calls_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, full dotted name) of each call, whatever the import calls it here."""
+@cache
+def calls_of(path: Path) -> tuple[tuple[int, str], ...]:
+    """Return (line, full dotted name) of each call by name, whatever the import calls it here."""
     full_names = {local: module for _, module, local in imports_of(path) if local}
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Call):
-            root, _, rest = ast.unparse(node.func).partition(".")
-            root = full_names.get(root, root)
-            yield node.lineno, f"{root}.{rest}" if rest else root
+    found = []
+    for node in nodes_of(path):
+        if isinstance(node, ast.Call) and (words := words_of(node.func)):
+            words[0] = full_names.get(words[0], words[0])
+            found.append((node.lineno, ".".join(words)))
+    return tuple(found)
+
+
+def words_of(node: ast.expr) -> list[str]:
+    """Return the words of a dotted name; none if it is something else, as the result of a call."""
+    words: list[str] = []
+    while isinstance(node, ast.Attribute):
+        words.append(node.attr)
+        node = node.value
+    return [node.id, *reversed(words)] if isinstance(node, ast.Name) else []
 
 
 def require_none(faults: list[str]) -> None:
@@ -187,7 +203,7 @@ def test_functions_stay_short() -> None:
         [
             f"{named(path)}:{node.lineno}: {node.name}: {lines} lines, at most {FUNCTION_LINES_MAX}"
             for path in sources(*FOLDERS)
-            for node in ast.walk(tree_of(path))
+            for node in nodes_of(path)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             and (lines := (node.end_lineno or 0) - node.lineno + 1) > FUNCTION_LINES_MAX
         ]
@@ -197,7 +213,7 @@ def test_functions_stay_short() -> None:
 def test_names_are_nouns_of_the_domain() -> None:
     faults = []
     for path in sources(*SHIPPED):
-        classes = [node.name for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)]
+        classes = [node.name for node in nodes_of(path) if isinstance(node, ast.ClassDef)]
         faults += [
             f"{named(path)}: {name}: say what it is, not that it helps"
             for name in (path.stem, *classes)
@@ -209,7 +225,7 @@ def test_names_are_nouns_of_the_domain() -> None:
 def test_errors_are_not_swallowed() -> None:
     faults = []
     for path in sources(*FOLDERS):
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if not isinstance(node, ast.ExceptHandler):
                 continue
             everything = node.type is None or ast.unparse(node.type) in {
@@ -275,7 +291,7 @@ def test_samples_use_public_names() -> None:
         [
             f"{named(path)}:{node.lineno}: {module}: samples use what users may use"
             for path in sources("samples")
-            for node in ast.walk(tree_of(path))
+            for node in nodes_of(path)
             for module in modules_of(node)
             if module.partition(".")[0] in SHIPPED and not SAMPLE_IMPORTS.match(module)
         ]

@@ -16,7 +16,7 @@ from unit_test.fix_net import free_port
 from unit_test.fix_rpc import wait_until
 from unit_test.interop.clusters import ROOT, Cluster, Process
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 SAMPLES = sorted(path.parent for path in ROOT.glob("samples/*/run.py"))
 RUN_S = 120.0
@@ -122,7 +122,6 @@ def test_an_inline_server_answers_and_stops_by_a_signal(tmp_path: Path) -> None:
         server.end()
 
 
-@pytest.mark.slow
 def test_the_cluster_sample_goes_on_without_one_of_its_nodes() -> None:
     before, after = run("samples/center_cluster/run.py").stdout.split("node 1 is killed")
     assert "without a key were answered by nodes [1, 2, 3]" in before
@@ -130,7 +129,6 @@ def test_the_cluster_sample_goes_on_without_one_of_its_nodes() -> None:
     assert before.count(" leads in epoch ") == after.count(" leads in epoch ") == 1
 
 
-@pytest.mark.slow
 def test_the_echo_sample_is_found_by_its_registry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,29 +167,6 @@ def test_a_registry_that_is_not_there_is_told_at_once(name: str, option: str) ->
     absent = f"127.0.0.1:{free_port()}"
     done = run(f"samples/{name}/run.py", option, absent)
     assert (done.returncode, done.stderr) == (1, f"run.py: nobody listens at {absent}\n")
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["samples/tinyrpc_http/registry.py", "--listen", "127.0.0.1:0"],
-        ["samples/tinyrpc_http/client.py", "http://127.0.0.1:1/_tinyrpc_/registry"],
-        ["samples/echo/client.py", "zk://127.0.0.1:1"],
-        ["samples/mprpc_user/caller.py", "-i", "samples/mprpc_user/test.conf"],
-    ],
-    ids=lambda words: Path(words[0]).name,
-)
-def test_what_must_be_installed_is_one_line(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("h11", "kazoo"):
-        text = f"raise ModuleNotFoundError('No module named {name}', name='{name}')\n"
-        (tmp_path / f"{name}.py").write_text(text)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
-    done = run(*words)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "pip install 'libevrpc[" in done.stderr
 
 
 @pytest.mark.parametrize("count", ["-3", "0", "two"])
