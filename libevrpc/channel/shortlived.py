@@ -34,7 +34,7 @@ class ShortConnections:
     """The short connections to one server; see `ClientConnection`.
 
     At most `calls_max` are open at once, those of one-way calls that wait for the server to hang
-    up included; one more fails with 2004.
+    up included, those that are just being closed not; one more fails with 2004.
     """
 
     greet = False
@@ -58,6 +58,7 @@ class ShortConnections:
         self._ids = itertools.count(1)
         self._pending: dict[int, _Exchange] = {}
         self._exchanges: dict[_Exchange, None] = {}
+        self._counted: dict[_Exchange, None] = {}
         self._state_lock = threading.Lock()
         self._oneway_left = threading.Condition(self._state_lock)
         self._connector: Connector | None = None
@@ -179,8 +180,13 @@ class ShortConnections:
             exchange.call.failure = self._too_late()
             self.finish(exchange.call)
 
+    def count_no_more(self, exchange: _Exchange) -> None:
+        """Let another call have the place of one whose socket is about to be closed."""
+        self._counted.pop(exchange, None)
+
     def left(self, exchange: _Exchange) -> None:
         """Forget an exchange whose socket is closed, or that never had one."""
+        self.count_no_more(exchange)
         self._exchanges.pop(exchange, None)
         if type(exchange.call) is OnewayCall:
             with self._oneway_left:
@@ -192,7 +198,7 @@ class ShortConnections:
     def _enter(self, call: ClientCall, frame: bytes) -> _Exchange | None:
         """Register and begin; None: the call failed, and says why."""
         exchange = _Exchange(self, call, frame)
-        if len(self._exchanges) >= self.options.calls_max:
+        if len(self._counted) >= self.options.calls_max:
             text = f"{self.options.calls_max} calls are in flight to {self.peer} already"
             call.failure = CallFailure(Errno.LIMIT, text, sent=False)
             call.done = True
@@ -203,10 +209,11 @@ class ShortConnections:
             call.done = True
             return None
         # registered first and looked then, as in `Connection._launch`: one of two sees the other
-        self._exchanges[exchange] = None
+        self._exchanges[exchange] = self._counted[exchange] = None
         self._pending[call.correlation_id] = exchange
         if self.down is None and not self.going_away and self.loop.post(exchange.begin):
             return exchange
+        self.count_no_more(exchange)
         self._exchanges.pop(exchange, None)
         if not self.take(call):
             return exchange  # it went down meanwhile, and whoever noticed fails the call
@@ -359,6 +366,7 @@ class _Exchange:
             self._succeed(b"".join(self._chunks))
 
     def _succeed(self, payload: bytes) -> None:
+        self._line.count_no_more(self)  # before its caller goes on, perhaps with another call
         if self._line.take(self.call):
             self.call.reply = Reply(self.call.correlation_id, 0, "", payload)
             self._line.finish(self.call)
@@ -409,6 +417,7 @@ class _Exchange:
             transport.send(self._frame)  # where that fails, `on_shut` is told
 
     def _fail(self, failure: CallFailure, *, end: bool = True) -> None:
+        self._line.count_no_more(self)
         if self._line.take(self.call):
             self.call.failure = failure
             self._line.finish(self.call)
@@ -418,5 +427,7 @@ class _Exchange:
     def _too_late(self) -> None:
         """Expire the call, or hang up on a server that does not, behind a one-way call."""
         self._timer = None
+        if not self.connecting:
+            self._line.count_no_more(self)
         self._line.expire(self)
         self.end()

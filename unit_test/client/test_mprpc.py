@@ -77,6 +77,22 @@ def test_many_calls_at_once(address: str, wire: str) -> None:
         assert not failed
 
 
+def test_a_caller_has_the_place_of_its_last_call(address: str, wire: str) -> None:
+    with RpcClient(address, wire=wire, calls_per_connection_max=1) as client:
+        echo = client.stub(ECHO).Echo
+        for number in range(50):
+            assert echo(request(str(number))).response == str(number)
+        for _ in range(5):
+            with pytest.raises(RpcError) as failed:
+                echo(request("raise"))
+            assert failed.value.errno == 1009
+        held = echo.future(request("hold"), timeout_s=WAIT_S)
+        with pytest.raises(RpcError, match="1 calls are in flight to .* already") as failed:
+            echo(request("one too many"))
+        assert failed.value.errno == 2004
+        held.cancel()
+
+
 def test_a_oneway_call_runs_to_its_end(address: str, wire: str, handler: EchoHandler) -> None:
     with RpcClient(address, wire=wire) as client:
         client.stub(ECHO).Echo.oneway(request("told"))
