@@ -108,6 +108,9 @@ def parse_target(text: str, parsers: Mapping[str, TargetParser] | None = None) -
     parser = known.get(scheme)
     if parser is None:
         raise ConfigError(_unknown_scheme(text, scheme, known))
+    further = _FURTHER.search(rest)
+    if further is not None and further[1] in known:
+        raise ConfigError(f"target {text!r}: two targets? write a blank before {further[1]}://")
     return parser(text, rest)
 
 
@@ -124,6 +127,12 @@ def parse_targets(text: str) -> tuple[Target, ...]:
         if spelled.count(each) > 1:
             raise ConfigError(f"target {each!r} is given twice")
     return tuple(parse_target(each) for each in spelled)
+
+
+_FURTHER = re.compile(r"[,;]([a-z]+)://")
+"""Where one target ends and another begins, without the blank between them."""
+_ALIASES = MappingProxyType({"zookeeper": "zk", "etcd3": "etcd", "centers": "center"})
+"""Words that are no schemes, and those that they stand for."""
 
 
 def _list_meant(text: str, known: Mapping[str, TargetParser]) -> str:
@@ -145,7 +154,8 @@ def _is_address(text: str) -> bool:
 
 def _unknown_scheme(text: str, scheme: str, known: Mapping[str, TargetParser]) -> str:
     names = sorted({*known, "unix"})
-    near = difflib.get_close_matches(scheme.lower(), names, n=1)
+    alias = _ALIASES.get(scheme.lower(), "")
+    near = [alias] if alias in known else difflib.get_close_matches(scheme.lower(), names, n=1)
     rest = text.partition("://")[2]
     plain = scheme.lower() in _TRANSPORTS and _is_address(rest)
     meant = f"{near[0]}://" if near else rest if plain else ""

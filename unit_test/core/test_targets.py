@@ -165,6 +165,9 @@ def test_listed_address_may_carry_a_weight() -> None:
         ("a:1,b", "'a:1,b': port '1,b' is not a number"),
         ("list://a:1;b:2", "separated by commas; write a:1,b:2$"),
         ("tcp://a:1", r"unknown scheme 'tcp' \(did you mean a:1\?\)"),
+        ("zookeeper://c:1", r"unknown scheme 'zookeeper' \(did you mean zk://\?\)"),
+        ("zk://c:1,etcd://d:1", r"two targets\? write a blank before etcd://$"),
+        ("center://c:1;zk://d:1", r"two targets\? write a blank before zk://$"),
         ("gopher://c:1", "unknown scheme 'gopher'; write host:port, center://, dns://, etcd://"),
     ],
 )
