@@ -218,6 +218,8 @@ def _of_json(path: str, text: str, service: str) -> tuple[Endpoint, ...]:
         found = json.loads(text)
     except json.JSONDecodeError as exc:
         raise RegistryError(f"{path}:{exc.lineno}: {exc.msg}") from None
+    except ValueError as exc:  # a number of thousands of digits
+        raise RegistryError(f"{path}: {exc}") from None
     except RecursionError:
         raise RegistryError(f"{path}: nested too deeply") from None
     if isinstance(found, dict):

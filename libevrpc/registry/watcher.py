@@ -186,7 +186,8 @@ class SessionResolver:
         if lost:
             self._drop_session()
         known = self._machine.told
-        if self._machine.failed(why or "no reason given", lost, monotonic_s()):
+        begins = self._machine.failed(why or "no reason given", lost, monotonic_s())
+        if begins and not self._ending:  # the end interrupts questions: that is no trouble
             log.warning(
                 "no answer from registry %s service=%s: %s; %s",
                 self._registry,

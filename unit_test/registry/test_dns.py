@@ -121,8 +121,8 @@ def test_without_threads_it_is_trouble_and_no_crash(monkeypatch: pytest.MonkeyPa
         DnsWatchSession("x.test", 7).fetch()
 
 
-def test_a_client_that_closes_waits_for_no_resolver(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_client_that_closes_waits_for_no_resolver_and_complains_of_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked, may_answer = threading.Event(), threading.Event()
 
@@ -139,4 +139,5 @@ def test_a_client_that_closes_waits_for_no_resolver(
     asked.wait()
     resolver.close()
     assert "libevrpc-watch" not in {thread.name for thread in threading.enumerate()}
+    assert not caplog.messages
     may_answer.set()

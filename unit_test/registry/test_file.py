@@ -77,6 +77,7 @@ def test_every_server_can_be_asked_what_it_serves() -> None:
         (b"a:1;weight=-1\n", "f:1: a:1: weight -1.0 is not in 0"),
         (b'["a:1",\n"b:2"\n', "f:3: Expecting"),
         (b"[" * 100_000, "f: nested too deeply"),
+        (b"[" + b"1" * 10_000 + b"]", "f: Exceeds the limit"),
         (b'{"server": []}', 'f: neither a list nor an object with a list "servers"'),
         (b'["a:1", 7]', "f: server 2: record of a server is no JSON object"),
         (b'["a:1", "b"]', "f: server 2: address 'b' has no port"),
