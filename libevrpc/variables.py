@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 PREFIX = "LIBEVRPC_"
 """What the names of all our variables begin with; a role and a setting follow."""
+_TESTS = f"{PREFIX}TEST_"
+"""So begin those that our tests read."""
 TOLD_MAX = 100
 """Most variables that are told of."""
 _WORD_CHARS_MAX = 64
@@ -39,7 +41,9 @@ def warn_of_strangers(environ: Mapping[str, str], known: Mapping[str, Collection
         known: role -> its settings, as they are spelled in ini files.
     """
     for variable in environ:
-        if not variable.upper().startswith(PREFIX) or _PLATFORM.search(variable.upper()):
+        if not variable.upper().startswith(PREFIX) or variable.startswith(_TESTS):
+            continue
+        if _PLATFORM.search(variable.upper()):
             continue
         role, _, name = variable.removeprefix(PREFIX).partition("_")
         if variable == variable.upper() and name.lower() in known.get(role.lower(), ()):

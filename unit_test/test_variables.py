@@ -62,7 +62,7 @@ def test_settings_and_what_platforms_set_are_not_told_of(caplog: pytest.LogCaptu
         "LIBEVRPC_SERVER_PORT_9998_TCP_ADDR",
         "LIBEVRPC_PORT_9998_UDP",
     )
-    assert told(caplog, *settings, *platform, "HOME", "EVRPC_TIMEOUT") == []
+    assert told(caplog, *settings, *platform, "HOME", "EVRPC_TIMEOUT", "LIBEVRPC_TEST_X") == []
 
 
 def test_only_so_many_are_told_of(caplog: pytest.LogCaptureFixture) -> None:

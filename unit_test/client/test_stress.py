@@ -2,7 +2,7 @@
 
 No reply is lost, doubled or given to another call; no thread or descriptor is left.
 
-`LIBEVRPC_STRESS_S` says for how long; the usual run is short.
+`LIBEVRPC_TEST_STRESS_S` says for how long; the usual run is short.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from unit_test.fix_net import free_ports
 from unit_test.fix_rpc import ECHO, WAIT_S, echo_pb2, request, wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
-SECONDS = float(os.environ.get("LIBEVRPC_STRESS_S", "10"))
+SECONDS = float(os.environ.get("LIBEVRPC_TEST_STRESS_S", "10"))
 CALLERS = 16
 
 
