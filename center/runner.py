@@ -241,7 +241,9 @@ class Runner:
         """Return the message of a status, made once for all who ask. On the polls' thread."""
         told = self._told
         if told is None or told[0] is not status or told[1] is not leads:
-            told = self._told = (status, leads, status_message(status, leads))
+            held = self._front.map
+            live = () if held is None or status.leader is None else held.centers
+            told = self._told = (status, leads, status_message(status, leads, live))
         return told[2]
 
     def ask(self, answer: Callable[[NodeStatus, bool], object]) -> bool:

@@ -6,7 +6,7 @@ locks: it reads the current `Front`, or hands something to the node's thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from center.core.events import (
@@ -144,8 +144,16 @@ class CenterService:
             raise RpcError(StatusCode.RESOURCE_EXHAUSTED, "too many servers report at once")
 
 
-def status_message(status: NodeStatus, leads: bool) -> center_pb2.StatusResponse:
-    """Turn a node's status into the message. Any thread."""
+def status_message(
+    status: NodeStatus, leads: bool, live: Collection[int]
+) -> center_pb2.StatusResponse:
+    """Turn a node's status into the message. Any thread.
+
+    Args:
+        status: of the node.
+        leads: it may claim to lead.
+        live: the centers that the leader hears, as the served map has them.
+    """
     message = center_pb2.StatusResponse(
         id=status.id,
         state=status.state.name,
@@ -165,6 +173,8 @@ def status_message(status: NodeStatus, leads: bool) -> center_pb2.StatusResponse
             address=center.address,
             leader=center.leader or 0,
             last_heard_s=-1.0 if center.last_heard_s is None else center.last_heard_s,
+            heard_by_leader=center.id in live,
+            trouble=center.trouble,
         )
     for server in status.servers:
         message.servers.add(

@@ -306,13 +306,23 @@ Action = Send | Persist | Plan | Dial | MapCommitted | RoleChanged | Log
 
 @dataclass(frozen=True, slots=True)
 class CenterStatus:
-    """One center as another sees it. `leader` is whom it follows, None for nobody."""
+    """One center as another sees it.
+
+    Attributes:
+        id: of the center.
+        address: as the list has it.
+        state: None: not known, or its link is closed.
+        leader: whom it follows, None for nobody.
+        last_heard_s: how long ago; None: never. A follower hears little of another one.
+        trouble: why it counts for nothing, "" if it counts.
+    """
 
     id: int
     address: str
     state: State | None
     leader: int | None
     last_heard_s: float | None
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

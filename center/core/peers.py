@@ -15,6 +15,10 @@ RETURNS_MIN = 4
 """An earlier process that speaks again this often lives beside the later one."""
 
 
+ANOTHER_LIST = "another centers list"
+"""The trouble of a center whose list has not our digest."""
+
+
 @dataclass(slots=True)
 class _Peer:
     address: str
@@ -27,6 +31,7 @@ class _Peer:
     host: str = ""
     former: int | None = None
     returns: int = 0
+    strange: bool = False
 
 
 class Peers:
@@ -80,6 +85,10 @@ class Peers:
         """
         return self._peers[peer].returns >= RETURNS_MIN
 
+    def tell_list(self, peer: int, *, same: bool) -> None:
+        """Note whether `peer` has our centers list."""
+        self._peers[peer].strange = not same
+
     def link_up(self, peer: int) -> None:
         """The link to `peer` stands."""
         self._peers[peer].down_s = None
@@ -114,6 +123,7 @@ class Peers:
                 None if peer in self.down else known.state,
                 None if peer in self.down else known.leader,
                 None if known.heard_s is None else now_s - known.heard_s,
+                ANOTHER_LIST if known.strange else "",
             )
             for peer, known in self._peers.items()
         )

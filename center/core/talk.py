@@ -102,7 +102,9 @@ class Talk:
 
     def _strange(self, sender: int, digest: str, now_s: float) -> list[Action] | None:
         """Return None if `digest` is ours, else the complaint, now and then."""
-        if digest == self._role.voters.digest:
+        same = digest == self._role.voters.digest
+        self._role.peers.tell_list(sender, same=same)
+        if same:
             return None
         return self._complain(sender, "has another centers list: it counts for nothing", now_s)
 

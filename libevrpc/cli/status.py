@@ -14,6 +14,11 @@ from libevrpc.gen import center_pb2
 
 __all__ = ["add_arguments", "run"]
 
+_ADVICE = (
+    "counts for nothing, nor does this one there, until both have the same centers_list and"
+    " list_generation; mend the wrong one and restart that center"
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -47,6 +52,8 @@ def _plain(status: center_pb2.StatusResponse) -> dict[str, Any]:
             "leader": each.leader or None,
             "address": each.address,
             "last_heard_s": round(each.last_heard_s, 3) if each.last_heard_s >= 0.0 else None,
+            "heard_by_leader": each.heard_by_leader,
+            "trouble": each.trouble or None,
         }
         for each in status.centers
     ]
@@ -74,6 +81,19 @@ def _plain(status: center_pb2.StatusResponse) -> dict[str, Any]:
     }
 
 
+def _heard(center: center_pb2.CenterView, status: center_pb2.StatusResponse) -> str:
+    """Return who hears `center`: a follower hears its leader, who hears the other followers."""
+    if center.trouble:
+        return center.trouble
+    if center.id == status.id:
+        return "this one"
+    # A center of an earlier version does not tell whom its leader hears, not even itself.
+    told = any(each.heard_by_leader for each in status.centers)
+    if told and status.leader and status.leader not in (status.id, center.id):
+        return "by the leader" if center.heard_by_leader else "not by the leader"
+    return "never" if center.last_heard_s < 0.0 else f"{center.last_heard_s:.1f} s ago"
+
+
 def _show(status: center_pb2.StatusResponse) -> None:
     leader = f"leader {status.leader}" if status.leader else "no leader"
     title = (
@@ -82,6 +102,9 @@ def _show(status: center_pb2.StatusResponse) -> None:
     )
     if status.waiting:
         title += f"\n{status.waiting}"
+    strange = ", ".join(str(each.id) for each in status.centers if each.trouble)
+    if strange:
+        title += f"\ncenter {strange}: {_ADVICE}"
     plain = _plain(status)
     heads = ("id", "state", "follows", "address", "heard")
     rows = [
@@ -90,9 +113,9 @@ def _show(status: center_pb2.StatusResponse) -> None:
             each["state"],
             each["leader"] or "-",
             each["address"],
-            "never" if each["last_heard_s"] is None else f"{each['last_heard_s']:.1f} s ago",
+            _heard(center, status),
         )
-        for each in plain["centers"]
+        for each, center in zip(plain["centers"], status.centers, strict=True)
     ]
     print_table(title, heads, rows)
     server_heads = ("address", "state", "load", "weight", "reported", "services")

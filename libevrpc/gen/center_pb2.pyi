@@ -155,18 +155,22 @@ class StatusResponse(_message.Message):
     def __init__(self, id: _Optional[int] = ..., state: _Optional[str] = ..., leader: _Optional[int] = ..., epoch: _Optional[int] = ..., version: _Optional[int] = ..., uptime_s: _Optional[float] = ..., cluster_id: _Optional[str] = ..., centers: _Optional[_Iterable[_Union[CenterView, _Mapping]]] = ..., servers: _Optional[_Iterable[_Union[ServerView, _Mapping]]] = ..., leads: _Optional[bool] = ..., map_epoch: _Optional[int] = ..., waiting: _Optional[str] = ...) -> None: ...
 
 class CenterView(_message.Message):
-    __slots__ = ("id", "state", "address", "leader", "last_heard_s")
+    __slots__ = ("id", "state", "address", "leader", "last_heard_s", "heard_by_leader", "trouble")
     ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
     LAST_HEARD_S_FIELD_NUMBER: _ClassVar[int]
+    HEARD_BY_LEADER_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
     id: int
     state: str
     address: str
     leader: int
     last_heard_s: float
-    def __init__(self, id: _Optional[int] = ..., state: _Optional[str] = ..., address: _Optional[str] = ..., leader: _Optional[int] = ..., last_heard_s: _Optional[float] = ...) -> None: ...
+    heard_by_leader: bool
+    trouble: str
+    def __init__(self, id: _Optional[int] = ..., state: _Optional[str] = ..., address: _Optional[str] = ..., leader: _Optional[int] = ..., last_heard_s: _Optional[float] = ..., heard_by_leader: _Optional[bool] = ..., trouble: _Optional[str] = ...) -> None: ...
 
 class ServerView(_message.Message):
     __slots__ = ("address", "services", "weight", "state", "age_s", "load")

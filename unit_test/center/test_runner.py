@@ -334,9 +334,9 @@ def test_all_who_ask_at_once_are_told_one_status(
 ) -> None:
     made: list[NodeStatus] = []
 
-    def counted(status: NodeStatus, leads: bool) -> center_pb2.StatusResponse:
+    def counted(status: NodeStatus, leads: bool, live: Any) -> center_pb2.StatusResponse:
         made.append(status)
-        return status_message(status, leads)
+        return status_message(status, leads, live)
 
     monkeypatch.setattr(runner_module, "status_message", counted)
     monkeypatch.setattr(runner_module, "STATUS_S", 60.0)

@@ -173,6 +173,12 @@ def test_a_center_with_another_list_counts_for_nothing_and_is_named() -> None:
     assert pump.states()[3] is not State.FOLLOWING
     assert any("center 3 has another centers list" in line for line in pump.hosts[leader].logs)
     assert sum("another centers list" in line for line in pump.hosts[leader].logs) == 1
+    seen = pump.node(leader).snapshot(pump.now_s).centers
+    assert [each.trouble for each in seen] == ["", "", "another centers list"]
+    pump.kill(3)
+    pump.start(3, voters=pump.voters)
+    pump.run(3)
+    assert not any(each.trouble for each in pump.node(leader).snapshot(pump.now_s).centers)
 
 
 def test_a_center_of_another_cluster_is_not_taken_over() -> None:

@@ -66,6 +66,8 @@ def test_what_is_not_known_is_null(run: Any, center: tuple[FakeCenter, str]) -> 
                 "leader": None,
                 "address": "127.0.0.1:5",
                 "last_heard_s": None,
+                "heard_by_leader": False,
+                "trouble": None,
             }
         ],
         "servers": [
@@ -96,6 +98,41 @@ def test_people_get_tables(
     assert painted != plain
     monkeypatch.setitem(sys.modules, "rich", None)
     assert run("status", address).out == plain
+
+
+def test_a_follower_tells_of_the_others_what_their_leader_says(
+    run: Any, center: tuple[FakeCenter, str]
+) -> None:
+    fake, address = center
+    told = fake.told = center_pb2.StatusResponse(id=1, state="FOLLOWING", leader=3)
+    told.centers.add(id=1, state="FOLLOWING", leader=3, address="a:1")
+    told.centers.add(id=2, state="FOLLOWING", leader=3, address="a:2", last_heard_s=20.0)
+    told.centers.add(id=3, state="LEADING", leader=3, address="a:3", last_heard_s=0.04)
+
+    def heard() -> list[str]:
+        lines = run("status", address).out.splitlines()
+        return [line.partition(":")[2][1:].strip() for line in lines if "a:" in line]
+
+    assert heard() == ["this one", "20.0 s ago", "0.0 s ago"], "of an earlier version"
+    told.centers[2].heard_by_leader = True
+    assert heard() == ["this one", "not by the leader", "0.0 s ago"]
+    told.centers[1].heard_by_leader = True
+    assert heard() == ["this one", "by the leader", "0.0 s ago"]
+    told.leader = told.id = 3
+    assert heard() == ["0.0 s ago", "20.0 s ago", "this one"]
+
+
+def test_a_center_with_another_list_is_shown_as_such_with_what_to_do(
+    run: Any, center: tuple[FakeCenter, str]
+) -> None:
+    fake, address = center
+    fake.told = leaderless()
+    fake.told.centers[0].trouble = "another centers list"
+    shown = run("status", address).out
+    assert "127.0.0.1:5  another centers list" in shown
+    assert "\ncenter 1: counts for nothing" in shown
+    assert "list_generation" in shown
+    assert run("status", address, "--json").json["centers"][0]["trouble"] == "another centers list"
 
 
 def test_a_center_that_waits_says_why(run: Any, center: tuple[FakeCenter, str]) -> None:
