@@ -16,15 +16,16 @@ from typing import Protocol
 
 from libevrpc.core.timers import Timer
 from libevrpc.loop.eventloop import EventLoop
-from libevrpc.loop.pace import PACED_BYTES, paced
+from libevrpc.loop.pace import PACED_BYTES, SHARE_S, fewer_bytes, timed
 from libevrpc.loop.poller import READ, WRITE
 
 __all__ = ["Transport", "TransportOwner", "reset_at_end", "tune_socket"]
 
-READ_CHUNK_BYTES = 64 * 1024
-READ_CHUNK_BYTES_MAX = 1024 * 1024
-"""A connection that fills its chunks is read in larger ones, up to this."""
-READS_PER_TURN_MAX = 4
+READ_CHUNK_BYTES = 8 * 1024
+READ_CHUNK_BYTES_MAX = 32 * 1024
+"""A connection that fills its chunks is read in larger ones, up to this. What one holds may cost
+anything, so they are small. A megabyte at a time is slower: its memory is new each time."""
+READS_PER_TURN_MAX = 32
 """Full chunks read from one connection before the others have their turn."""
 _JOIN_BYTES_MAX = 256 * 1024
 """Queued pieces are joined up to this much for one send."""
@@ -307,6 +308,7 @@ class Transport:
         """Read what is there, within this turn's share. Loop thread only (called by the loop)."""
         owner = self._owner
         assert owner is not None
+        left_s = SHARE_S
         for _ in range(READS_PER_TURN_MAX):
             chunk_bytes = self._chunk_bytes
             data = self.receive()
@@ -317,9 +319,13 @@ class Transport:
                 return
             if len(data) < PACED_BYTES:
                 owner.on_bytes(data)
-            elif fewer_bytes := paced(owner.on_bytes, data):
-                self._chunk_bytes = fewer_bytes
-                return
+            else:
+                spent_s = timed(owner.on_bytes, data)
+                left_s -= spent_s
+                if left_s < 0:
+                    if spent_s > SHARE_S:
+                        self._chunk_bytes = fewer_bytes(len(data), spent_s)
+                    return
             if len(data) < chunk_bytes or self._closed or not self._wanted & READ:
                 return
 
