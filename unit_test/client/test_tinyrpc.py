@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -100,6 +100,35 @@ def test_typed_calls_of_a_real_server(address: str, wire: str, codec: str) -> No
         with pytest.raises(RpcError, match="can't find method Sub"):
             client.call("Foo.Sub", Args(1, 2))
         assert client.call("Foo.Sum", Args(5, 6), result=int) == 11
+
+
+def test_what_defines_a_type_leaves_before_what_uses_it(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two threads the first has written its request, and with it the type, and is held up."""
+    write = ClientStream.request
+    written, told = threading.Event(), threading.Event()
+
+    def hesitating(self: ClientStream, method: str, seq: int, body: Sized) -> bytes:
+        frame = write(self, method, seq, body)
+        if method == "Foo.Sum" and not written.is_set():
+            written.set()
+            told.wait(0.3)  # the other one's call, if it did not wait for us
+        return frame
+
+    with RpcClient(address, wire="tinyrpc", codec="gob") as client:
+        client.call("Foo.Echo", b"connects")
+        monkeypatch.setattr(ClientStream, "request", hesitating)
+        first: list[int] = []
+        thread = threading.Thread(
+            target=lambda: first.append(client.call("Foo.Sum", Args(1, 2), result=int))
+        )
+        thread.start()
+        assert written.wait(WAIT_S)
+        second = client.call("Foo.Sum", Args(3, 4), result=int)
+        told.set()
+        thread.join(WAIT_S)
+    assert (first, second) == ([3], 7)
 
 
 @codecs
