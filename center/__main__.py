@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import resource
 import select
 import signal
 import sys
@@ -19,6 +21,8 @@ __all__ = ["REFUSAL", "main"]
 log = logging.getLogger("center")
 
 USAGE_STATUS = 2
+DESCRIPTORS_MAX = 65_536
+"""Connections that strangers hold open take descriptors, and the disk needs one for each write."""
 REFUSAL = "refused: "
 """What the one line of a child that cannot start begins with, on its standard output."""
 
@@ -99,6 +103,7 @@ def run(given: argparse.Namespace) -> int:
         new_cluster=given.new_cluster,
         settings={"data_dir": given.data_dir, "log_level": given.log_level},
     )
+    raise_descriptors()
     # No center may stop because nobody reads what it says.
     logging.basicConfig(level=opening.settings.log_level.upper(), handlers=[LogQueue()])
     for warning in opening.warnings:
@@ -110,6 +115,15 @@ def run(given: argparse.Namespace) -> int:
     bell.wait(given.parent_fd)
     runner.stop()
     return int(runner.failed)
+
+
+def raise_descriptors() -> None:
+    """Allow this process as many open files as the system lets it, up to DESCRIPTORS_MAX."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Bell:

@@ -52,6 +52,7 @@ MESSAGE_BYTES_MAX = codec.MESSAGE_BYTES_MAX
 RECONNECT_MS = 20
 CONNECT_TIMEOUT_MS = 1000
 HANDSHAKE_TIMEOUT_MS = 1000
+"""Who has not shaken hands by then is hung up on, at both ends."""
 IDLE_S = 2
 """A connection on which nothing was said for this long is tried by TCP, every second."""
 IDLE_TRIES = 3
@@ -209,6 +210,7 @@ class Bus:
         router, ring = self._router, self._ring
         router.setsockopt(zmq.RCVHWM, RECEIVED_MAX)
         router.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+        router.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)
         if ring is not None:
             if not zmq.has("curve"):
                 raise ConfigError("this ZeroMQ was built without CURVE: no keys can be used")
