@@ -115,7 +115,9 @@ class StreamConnection(Connection):
                     failure = self._greeting.timed_out(self.peer)
             else:
                 self._greeted = outcome
-                failure = self._greeting.say(outcome, self._stream, self.peer)
+                failure = self.down  # closed meanwhile; `_go_down` sets it first and looks then
+                if failure is None:
+                    failure = self._greeting.say(outcome, self._stream, self.peer)
                 self._greeted = None
                 if failure is None:
                     self.connected(outcome)

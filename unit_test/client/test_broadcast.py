@@ -6,15 +6,17 @@ import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from libevrpc import RpcClient, RpcError, RpcServer, StatusCode, inline
+from libevrpc import CallFuture, RpcClient, RpcError, RpcServer, StatusCode, inline
 from libevrpc import UsageError as Misuse
 from libevrpc.client import broadcast as broadcast_module
+from libevrpc.client.started import FutureInvocation
 from unit_test.fix_net import free_port
-from unit_test.fix_rpc import ECHO, WAIT_S, EchoHandler, echo_pb2, request
+from unit_test.fix_rpc import ECHO, WAIT_S, EchoHandler, echo_pb2, request, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -168,6 +170,36 @@ def test_closing_ends_a_broadcast(foos: dict[str, Foo]) -> None:
     found: Any = caught.get(timeout=WAIT_S)
     thread.join()
     assert {each.text for each in found.values()} == {"client is closed"}
+
+
+def test_an_interrupt_ends_the_calls(foos: dict[str, Foo], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while it waits: nobody has a use for what is still asked."""
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            wait_until(lambda: all(foo.calls for foo in foos.values()))
+            raise KeyboardInterrupt
+
+    calls: list[FutureInvocation] = []
+
+    class Noted(FutureInvocation):
+        def start(self) -> CallFuture:
+            calls.append(self)
+            return super().start()
+
+    for foo in foos.values():
+        foo.waits = True
+    with RpcClient(target_of(foos)) as client:
+        client.new_future = Noted
+        told = SimpleNamespace(Event=Interrupted, Lock=threading.Lock)
+        monkeypatch.setattr(broadcast_module, "threading", told)
+        with pytest.raises(KeyboardInterrupt):
+            client.broadcast("Foo.Sum", [1], timeout_s=WAIT_S)
+        assert len(calls) == len(foos)
+        for call in calls:
+            error = call.exception(WAIT_S / 2)
+            assert isinstance(error, RpcError)
+            assert error.code is StatusCode.CANCELLED
 
 
 def test_wrong_use_is_told(foos: dict[str, Foo]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
 
 from libevrpc import RpcClient, RpcError, RpcServer, StatusCode
+from libevrpc.channel.dial import DialTimes, dial_in_background
+from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.tinyrpc import FILLED_OPTION_BYTES, ServerStream
 from unit_test.client.tiny import Args, answered, call, failure, serve
 from unit_test.fix_net import free_port
@@ -155,20 +157,39 @@ def test_a_greeting_that_fails_leads_to_another_server(address: str) -> None:
             assert call(f"list://{peers.address},127.0.0.1:{free_port()},{address}") == 4
 
 
-def test_closing_ends_a_greeting_that_waits() -> None:
-    greeted = threading.Event()
+@pytest.mark.parametrize("begun", [True, False])
+def test_closing_ends_a_greeting_that_waits(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or that has not begun: the connection has just been made."""
+    dialled, goes_on, greeted, ended = (threading.Event() for _ in range(4))
+
+    def dial(endpoint: Endpoint, times: DialTimes, on_done: Callable[..., object]) -> None:
+        def done(outcome: object) -> None:
+            dialled.set()
+            assert goes_on.wait(WAIT_S)
+            on_done(outcome)
+
+        dial_in_background(endpoint, times, done)
 
     def silent(sock: socket.socket) -> None:
-        greeted.set()
+        if begun:
+            sock.recv(4096)
+            greeted.set()
         read_to_end(sock)
+        ended.set()
 
+    monkeypatch.setattr("libevrpc.channel.stream.dial_in_background", dial)
     with Peers(silent) as peers:
         client = RpcClient(peers.address, wire="tinyrpc", connect_timeout_s=600)
         future = client.future("Foo.Sum", Args(1, 2), timeout_s=600)
-        assert greeted.wait(WAIT_S)
+        assert dialled.wait(WAIT_S)
+        if begun:
+            goes_on.set()
+            assert greeted.wait(WAIT_S)
         client.close()
+        goes_on.set()
         with pytest.raises(RpcError, match="client is closed"):
             future.result(WAIT_S)
+        assert ended.wait(WAIT_S / 2)  # we have hung up
 
 
 def test_geerpc_gets_an_option_that_go_reads_to_its_end() -> None:
