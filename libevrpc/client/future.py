@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Generator
@@ -175,8 +176,14 @@ class CallFuture(Future[Any]):
             )
         gate = threading.Lock()
         gate.acquire()
-        self.add_done_callback(lambda _: gate.release())
+
+        def ended(_: CallFuture) -> None:
+            gate.release()
+
+        self.add_done_callback(ended)
         if not gate.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s)):
+            with contextlib.suppress(ValueError):  # it has just been done
+                self._callbacks.remove(ended)
             raise TimeoutError(f"call is not done after {timeout_s:g} s")
 
 

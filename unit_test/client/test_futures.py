@@ -99,6 +99,17 @@ def test_waiting_has_a_limit_by_either_name(start: Start) -> None:
     assert repr(held) == "<FutureInvocation pending>"
 
 
+def test_waits_that_were_in_vain_leave_nothing(start: Start, serving: Serving) -> None:
+    held = start("hold")
+    held.add_done_callback(lambda _: serving.handler.entered.clear())
+    for _ in range(10):
+        with pytest.raises(TimeoutError):
+            held.result(timeout_s=0.0)
+    assert len(vars(held)["_callbacks"]) == 1
+    serving.handler.release.set()
+    assert held.result(WAIT_S).response == "hold"
+
+
 def test_nobody_else_ends_a_call(start: Start) -> None:
     future = start("x")
     for end in (future.set_result, future.set_exception):
