@@ -159,10 +159,10 @@ class MprpcConfig:
 
 
 class MprpcApplication:
-    """What the whole program shares: one configuration, one client. Any thread."""
+    """What the whole program shares: one configuration, one client for it. Any thread."""
 
     _instance: ClassVar[MprpcApplication | None] = None
-    _clients: ClassVar[dict[str, RpcClient]] = {}
+    _clients: ClassVar[dict[tuple[str, str], RpcClient]] = {}  # by target and settings
 
     def __init__(self, config: MprpcConfig) -> None:
         self._config = config
@@ -206,10 +206,12 @@ class MprpcApplication:
         target = config.registry()
         if not target:
             raise ConfigError(f"{config.path}: registry=none leaves nobody to call")
-        found = self._clients.get(target)
+        settings = config.settings(ClientSettings)
+        key = target, repr(settings)
+        found = self._clients.get(key)
         if found is None:
-            made = RpcClient(target, wire="mprpc", **config.settings(ClientSettings))
-            found = self._clients.setdefault(target, made)
+            made = RpcClient(target, wire="mprpc", **settings)
+            found = self._clients.setdefault(key, made)
             if found is not made:  # another thread was first
                 made.close()
         return found

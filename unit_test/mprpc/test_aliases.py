@@ -147,6 +147,8 @@ def test_settings_of_ours_may_stand_in_the_file(tmp_path: Path) -> None:
         assert MprpcApplication.GetInstance().client().settings.timeout_s == 0.25
         with pytest.raises(UsageError, match="in the file"):
             MprpcChannel(timeout_s=3.0)
+        configured(tmp_path, *LOCAL[:2], f"registry={address}", "timeout_s=0.5")
+        assert MprpcApplication.GetInstance().client().settings.timeout_s == 0.5
 
 
 # -- services ---------------------------------------------------------------------------
