@@ -114,7 +114,7 @@ class Router:
         self._probe_at_s = _NEVER_S
         self._lost = 0
         self._lost_told_s = -_NEVER_S
-        self._waiters: dict[Callable[[], object], threading.Event] = {}
+        self._waiters: dict[tuple[Callable[[], object], threading.Event], None] = {}
 
     def update(self, endpoints: EndpointSet) -> None:
         """Take a new set; channels of endpoints that left end with their last call."""
@@ -149,24 +149,28 @@ class Router:
             waiter()
 
     def when(self, news: threading.Event, waiter: Callable[[], object]) -> None:
-        """Run `waiter` once `known` or `confirmed` is set, at once if it is."""
+        """Run `waiter` once `news`, `known` or `confirmed`, is set, at once if it is.
+
+        One that waits for both is run for each.
+        """
         with self._lock:
             if not news.is_set():
-                self._waiters[waiter] = news
+                self._waiters[waiter, news] = None
                 return
         waiter()
 
     def forget(self, waiter: Callable[[], object]) -> None:
         """Drop a waiter whose time is over."""
         with self._lock:
-            self._waiters.pop(waiter, None)
+            for news in (self.known, self.confirmed):
+                self._waiters.pop((waiter, news), None)
 
     def _ready_waiters(self) -> list[Callable[[], object]]:
         """Take out who waits no longer. Under the lock."""
-        ready = [waiter for waiter, news in self._waiters.items() if news.is_set()]
-        for waiter in ready:
-            del self._waiters[waiter]
-        return ready
+        ready = [each for each in self._waiters if each[1].is_set()]
+        for each in ready:
+            del self._waiters[each]
+        return [waiter for waiter, _ in ready]
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return what the registry last said."""

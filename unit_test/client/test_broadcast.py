@@ -15,6 +15,7 @@ from libevrpc import CallFuture, RpcClient, RpcError, RpcServer, StatusCode, inl
 from libevrpc import UsageError as Misuse
 from libevrpc.client import broadcast as broadcast_module
 from libevrpc.client.started import FutureInvocation
+from libevrpc.core.endpoints import EndpointSet, parse_endpoint
 from unit_test.fix_net import free_port
 from unit_test.fix_rpc import ECHO, WAIT_S, EchoHandler, echo_pb2, request, wait_until
 
@@ -170,6 +171,39 @@ def test_closing_ends_a_broadcast(foos: dict[str, Foo]) -> None:
     found: Any = caught.get(timeout=WAIT_S)
     thread.join()
     assert {each.text for each in found.values()} == {"client is closed"}
+
+
+def test_a_remembered_list_is_told_too_late_for_nobody(
+    foos: dict[str, Foo], tmp_path: Path
+) -> None:
+    """Servers become known while it waits, though no registry vouches for them."""
+    found: queue.SimpleQueue[object] = queue.SimpleQueue()
+    with RpcClient(f"file://{tmp_path}/none", state_dir=str(tmp_path)) as client:
+        router, _ = client.route("Foo")
+
+        def caller() -> None:
+            try:
+                found.put(client.broadcast("Foo.Sum", [1], timeout_s=WAIT_S))
+            except RpcError as exc:
+                found.put(exc)
+
+        when, waits = router.when, threading.Event()
+
+        class Waited(type(router)):  # type: ignore[misc]
+            __slots__ = ()
+
+            def when(self, news: threading.Event, waiter: Any) -> None:
+                when(news, waiter)
+                if news is self.confirmed:
+                    waits.set()
+
+        router.__class__ = Waited
+        thread = threading.Thread(target=caller)
+        thread.start()
+        assert waits.wait(WAIT_S)
+        router.update(EndpointSet(tuple(map(parse_endpoint, foos)), remembered=True))
+        assert found.get(timeout=WAIT_S) == dict.fromkeys(foos, 1)
+        thread.join()
 
 
 def test_an_interrupt_ends_the_calls(foos: dict[str, Foo], monkeypatch: pytest.MonkeyPatch) -> None:
