@@ -198,6 +198,7 @@ class Runner:
             security=settings.security,
             token_file=settings.token_file,
             registry="",
+            wires=(),  # whoever asks a center speaks PRPC
             drain_s=0.0,
             body_bytes_max=BODY_BYTES_MAX,
             inflated_bytes_max=REQUEST_BYTES_MAX,
