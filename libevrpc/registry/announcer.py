@@ -52,6 +52,7 @@ class SessionRegistrar:
         self._put: Announcement | None = None
         self._session: AnnounceSession | None = None
         self._standing_by = ""
+        self._opened = False
         self._leave_by_s: float | None = None
         self._ending = False
         self._nap = Nap()
@@ -67,7 +68,8 @@ class SessionRegistrar:
     def update(self, announcement: Announcement) -> None:
         """See `Registrar.update`."""
         self._wanted = announcement
-        self._wake()
+        if self._opened:  # who is still being connected to is told this anyway
+            self._wake()
 
     def withdraw(self, timeout_s: float) -> bool:
         """See `Registrar.withdraw`."""
@@ -137,6 +139,7 @@ class SessionRegistrar:
         if step is AnnounceStep.OPEN:
             self._session = self._make_session()
             self._session.open()
+            self._opened = True
             return
         session = self._session
         assert session is not None
@@ -154,7 +157,8 @@ class SessionRegistrar:
         lost = lost or step is AnnounceStep.OPEN
         if lost:
             self._drop_session()
-        if self._machine.failed(lost, monotonic_s()) is Turn.FAILING:
+        turn = self._machine.failed(lost, monotonic_s())
+        if turn is Turn.FAILING and not self._ending and self._leave_by_s is None:
             assert self._wanted is not None
             log.warning(
                 "not announced address=%s registry=%s: %s; trying on",
@@ -166,6 +170,7 @@ class SessionRegistrar:
     def _drop_session(self) -> None:
         session, self._session = self._session, None
         self._put = None
+        self._opened = False
         if session is not None:
             try:
                 session.close()

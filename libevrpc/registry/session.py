@@ -53,7 +53,7 @@ class AnnounceSession(Protocol):
     """What one server says at a registry. One thread, but for `wake`."""
 
     def open(self) -> None:
-        """Connect, and get what keeps the announcement alive. Once."""
+        """Connect, and get what keeps the announcement alive; a wake may end it. Once."""
         ...
 
     def put(self, announcement: Announcement) -> None:
@@ -93,7 +93,7 @@ class WatchSession(Protocol):
     """Who offers a service, as a registry sees it. One thread, but for `wake` and `doubt`."""
 
     def open(self) -> None:
-        """Connect. Once."""
+        """Connect; a wake may end it, as a failure. Once."""
         ...
 
     def fetch(self) -> tuple[Endpoint, ...]:

@@ -15,9 +15,12 @@ one of ``pkg.Service/Method`` gets the provider of that method, who may be anoth
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Callable
 from urllib.parse import unquote
 
+from libevrpc.clock import monotonic_s
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.oneline import one_line
 from libevrpc.core.targets import Target
@@ -71,6 +74,7 @@ class ZooKeeperAnnounceSession:
         self._touched: dict[str, None] = {}
         """Nodes to look at again: filled by any thread, emptied by ours."""
         self._all_touched = False
+        self._woken = False
         self._epoch = 0
         self._before = 0
         """Nodes made by this transaction or before it are older than our announcement."""
@@ -78,9 +82,9 @@ class ZooKeeperAnnounceSession:
         """Sessions that were ours."""
 
     def open(self) -> None:
-        """See `AnnounceSession.open`."""
+        """See `AnnounceSession.open`. A wake ends it: a server that stops waits for nobody."""
         self._shared = acquire_session(self._plan, self._heard)
-        self._shared.ready(self._shared.grace_s)
+        _connect(self._shared, self._nap, lambda: self._woken)
         self._shared.sync("/")
         self._before = self._shared.newest
 
@@ -152,6 +156,7 @@ class ZooKeeperAnnounceSession:
 
     def wake(self) -> None:
         """See `AnnounceSession.wake`."""
+        self._woken = True
         self._nap.wake()
 
     # -- inside -------------------------------------------------------------------------
@@ -274,6 +279,7 @@ class ZooKeeperWatchSession:
         self._shared: SharedSession | None = None
         self._nap = Nap()
         self._changed = True
+        self._woken = False
         self._synced = -1
         self._folder = ""
         self._armed: dict[str, None] = {}
@@ -282,9 +288,9 @@ class ZooKeeperWatchSession:
         self._warned: set[str] = set()
 
     def open(self) -> None:
-        """See `WatchSession.open`."""
+        """See `WatchSession.open`. A wake ends it: a client that is closed waits for nobody."""
         self._shared = acquire_session(self._plan, self._heard)
-        self._shared.ready(self._shared.grace_s)
+        _connect(self._shared, self._nap, lambda: self._woken)
 
     def fetch(self) -> tuple[Endpoint, ...]:
         """See `WatchSession.fetch`."""
@@ -332,6 +338,7 @@ class ZooKeeperWatchSession:
         """See `WatchSession.wait`."""
         if not self._changed:
             self._nap.wait(timeout_s)
+        self._woken = False
         return self._changed
 
     def close(self) -> None:
@@ -342,6 +349,7 @@ class ZooKeeperWatchSession:
 
     def wake(self) -> None:
         """See `WatchSession.wake`."""
+        self._woken = True
         self._nap.wake()
 
     # -- inside -------------------------------------------------------------------------
@@ -399,6 +407,20 @@ class ZooKeeperWatchSession:
                 self._warned.add(path)
                 log.warning("%s is left out: %s", path, exc)
             return None
+
+
+def _connect(shared: SharedSession, nap: Nap, given_up: Callable[[], bool]) -> None:
+    """Wait until a server has taken us; `nap` is woken by what comes and goes.
+
+    Raises:
+        RegistryError: none did in time, or before it was given up.
+    """
+    with contextlib.suppress(RegistryError):
+        shared.ready(0.0)  # one that has ended begins anew
+    until_s = monotonic_s() + shared.grace_s
+    while not shared.connected and not given_up() and until_s > monotonic_s():
+        nap.wait(until_s - monotonic_s())
+    shared.ready(0.0)
 
 
 def registrar(target: Target, settings: ServerSettings) -> SessionRegistrar:

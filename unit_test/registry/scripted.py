@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ class ScriptedRegistry:
     Attributes:
         told: steps, in order.
         fails: step -> what it raises, until it is taken out.
+        fails_at: step and which one of its kind, from 1 -> what it raises.
         servers: what `fetch` returns.
         place: whose place the server waits for.
         others: services beside the one that is looked for.
@@ -40,6 +42,8 @@ class ScriptedRegistry:
     def __init__(self) -> None:
         self.told: Told = queue.SimpleQueue()
         self.fails: dict[str, BaseException] = {}
+        self.fails_at: dict[tuple[str, int], BaseException] = {}
+        self._taken: Counter[str] = Counter()
         self.servers: tuple[Endpoint, ...] = ()
         self.holds: set[str] = set()
         self.go = threading.Event()
@@ -62,7 +66,8 @@ class ScriptedRegistry:
         self.told.put((name, argument))
         if name in self.holds:
             self.go.wait()
-        failure = self.fails.get(name)
+        self._taken[name] += 1
+        failure = self.fails.get(name) or self.fails_at.get((name, self._taken[name]))
         if failure is not None:
             raise failure
 
@@ -80,6 +85,7 @@ class ScriptedSession:
         self._registry = registry
         self._nap = Nap()
         self._dirty = threading.Event()
+        self.wakes = 0
         self.step: Callable[[str, object], None] = registry.step
 
     def open(self) -> None:
@@ -124,4 +130,5 @@ class ScriptedSession:
         self.step("close", None)
 
     def wake(self) -> None:
+        self.wakes += 1
         self._nap.wake()

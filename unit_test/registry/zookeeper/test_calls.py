@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -155,6 +156,20 @@ def test_a_short_deadline_is_enough_to_learn_that_zookeeper_is_down(tmp_path: Pa
             f" to ZooKeeper {hosts} (last tried {hosts}: Connection refused))"
         )
         wait_until(lambda: told() == text)
+
+
+def test_a_client_or_server_that_ends_waits_for_no_zookeeper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its dial is given up: else this test would last for a minute, twice."""
+    monkeypatch.setattr("libevrpc.registry.zookeeper_link.GRACE_MAX_S", 3600.0)
+    target = f"zk://127.0.0.1:{free_port()}?expiry=120"
+    with RpcClient(target, state_dir=str(tmp_path)) as client, pytest.raises(RpcError):
+        client.stub(ECHO).Echo(request("x"), timeout_s=0.05)
+    with provider(target, tmp_path):
+        pass
+    names = {each.name for each in threading.enumerate()}
+    assert not names & {"libevrpc-watch", "libevrpc-announce"}
 
 
 def test_a_mistyped_method_or_service_is_told_with_those_there_are(

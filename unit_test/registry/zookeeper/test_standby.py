@@ -9,6 +9,7 @@ from libevrpc.core.targets import Target
 from libevrpc.registry.base import Announcement
 from libevrpc.registry.record import encode_record
 from libevrpc.registry.session import RegistryError
+from libevrpc.registry.zookeeper_link import SharedSession
 from unit_test.registry.zookeeper.tree import (
     addresses,
     announcing,
@@ -49,6 +50,49 @@ def test_a_second_provider_stands_by_and_takes_over(zookeeper: ZooKeeperCluster)
         first.remove()
         beat_until(second, lambda: plain.exists(method.path))
         assert plain.get(method.path)[0] == b"127.0.0.1:8002"
+
+
+@pytest.mark.parametrize("question", ["read", "create_all"])
+def test_a_place_that_could_not_be_taken_at_once_is_taken_later(
+    zookeeper: ZooKeeperCluster, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    """The watch that told of it does not fire again."""
+    method = Method(zookeeper)
+    with (
+        plain_client(zookeeper.hosts()) as plain,
+        announcing(method.other_session, method.provider("127.0.0.1:8001")) as first,
+        announcing(method.target, method.provider("127.0.0.1:8002")) as second,
+    ):
+        second.beat(0.0)
+        first.remove()
+        with monkeypatch.context() as patched:
+            patched.setattr(SharedSession, question, refusing)
+            with pytest.raises(RegistryError, match="not now"):
+                beat_until(second, lambda: False)
+        assert not plain.exists(method.path)
+        beat_until(second, lambda: plain.exists(method.path))
+        assert plain.get(method.path)[0] == b"127.0.0.1:8002"
+
+
+def test_nodes_that_could_not_be_made_at_once_are_made_later(
+    zookeeper: ZooKeeperCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = Method(zookeeper)
+    provider = method.provider("127.0.0.1:8001")
+    with (
+        plain_client(zookeeper.hosts()) as plain,
+        announcing(method.target, Announcement("127.0.0.1:8001", ())) as session,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(SharedSession, "create_all", refusing)
+            with pytest.raises(RegistryError, match="not now"):
+                session.put(provider)
+        beat_until(session, lambda: plain.exists(method.path))
+
+
+def refusing(*args: object, **more: object) -> None:
+    """Stand in for a question that ZooKeeper does not answer."""
+    raise RegistryError("not now")
 
 
 def test_what_stands_in_anothers_place_is_one_line_of_the_log(zookeeper: ZooKeeperCluster) -> None:
