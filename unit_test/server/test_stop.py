@@ -13,6 +13,7 @@ import pytest
 from libevrpc import RpcClient, RpcError, RpcServer, UsageError
 from libevrpc.clock import monotonic_s
 from libevrpc.server import server as server_module
+from libevrpc.server.guest_calls import GuestSide
 from unit_test.fix_rpc import ECHO, WAIT_S, Serving, body, request, wait_until
 
 pytestmark = pytest.mark.live
@@ -54,6 +55,30 @@ def test_two_threads_may_stop_a_server_and_both_wait(serve: Callable[..., Servin
     for stopper in stoppers:
         stopper.join(WAIT_S)
         assert not stopper.is_alive()
+    assert serving.server.wait(0.0)
+
+
+def test_a_reply_on_its_way_to_the_loop_is_waited_for(
+    serve: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another wire than PRPC: its call is over, its bytes are not written yet."""
+    answered, goes_on = threading.Event(), threading.Event()
+
+    def note(self: GuestSide, encoded: object) -> None:
+        answered.set()
+        goes_on.wait(WAIT_S)
+
+    monkeypatch.setattr(GuestSide, "_note", note)
+    serving = serve()
+    future = serving.echo(wire="mprpc").future(request("x"))
+    assert answered.wait(WAIT_S)
+    stopper = threading.Thread(target=serving.server.stop)
+    stopper.start()
+    wait_until(lambda: any(shard.stopping for shard in serving.server._shards))  # noqa: SLF001
+    assert not serving.server.wait(0.3)
+    goes_on.set()
+    assert future.result(WAIT_S).response == "x"
+    stopper.join(WAIT_S)
     assert serving.server.wait(0.0)
 
 
