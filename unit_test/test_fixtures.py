@@ -7,6 +7,8 @@ import socket
 import threading
 
 import pytest
+from compare import node
+from compare.node import PORTS, shuffled_share
 
 from unit_test.fix_leak import leaked_files, leaked_threads, open_files
 from unit_test.fix_net import MemoryPipe, free_ports
@@ -69,3 +71,17 @@ def test_a_memory_pipe_takes_what_fits_and_gives_it_in_pieces() -> None:
 def test_an_empty_open_pipe_would_block() -> None:
     with pytest.raises(BlockingIOError):
         MemoryPipe().receive()
+
+
+def test_ports_are_not_given_twice_nor_by_two_processes_of_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node, "_not_given", [])
+    given = [port for _ in range(40) for port in free_ports(5)]
+    assert len(set(given)) == 200
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "3")
+    shares = []
+    for number in range(3):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", f"gw{number}")
+        shares.append(set(shuffled_share()))
+    assert sum(map(len, shares)) == len(set.union(*shares)) == len(PORTS)

@@ -19,6 +19,8 @@ __all__ = ["Node", "ServiceError", "free_ports"]
 PORTS = range(15000, 32000)
 """Below those that the system gives to outgoing connections: a port stays a node's own
 between a kill and the restart."""
+_not_given: list[int] = []
+"""Ports that `free_ports` has not yet given, in any order."""
 FOREIGN_SETTINGS = ("ETCD_", "ETCDCTL_", "ZK_", "ZOO_", "LIBEVRPC_")
 """Environment variables that would reconfigure a node behind our back."""
 END_S = 15.0
@@ -30,21 +32,34 @@ class ServiceError(Exception):
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """Return different TCP ports of `host` that nobody listens on now.
+    """Return different TCP ports of `host` that nobody listens on now. One thread.
+
+    Each is given once before any comes again: who was given it may not listen yet, or not just now.
 
     Raises:
         ServiceError: there are not so many.
     """
     found: list[int] = []
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+    for _ in PORTS:
         if len(found) == count:
             return found
+        if not _not_given:
+            _not_given.extend(shuffled_share())
+        port = _not_given.pop()
         with socket.socket(family) as sock, suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((host, port))
             found.append(port)
     raise ServiceError(f"fewer than {count} free ports in {PORTS}")
+
+
+def shuffled_share() -> list[int]:
+    """Return the ports of this process; those that share a run of tests have their own each."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = PORTS[number % count :: count]
+    return random.SystemRandom().sample(mine, len(mine))
 
 
 class Node:

@@ -29,7 +29,9 @@ def refused(*words: str) -> str:
     )
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    (line,) = [each for each in done.stderr.splitlines() if " WARNING " not in each]
+    lines = [each for each in done.stderr.splitlines() if " WARNING " not in each]
+    assert len(lines) == 1, done.stderr
+    (line,) = lines
     assert "Traceback" not in done.stderr
     return line
 
