@@ -6,7 +6,8 @@ come first, so that no process is left with one of them at the end.
 
 Where centers must keep their leader, a test that keeps both cores busy beside them is a fault that
 nobody asked for: what is marked `alone` waits until the others have ended the test that they are
-in, and then they wait for it.
+in, and then they wait for it. All of that is one group and the last one: the others wait once, when
+they have nothing left to do.
 
 The programs that tests start compile Python's files once for all of them, wherever the environment
 says that nobody keeps compiled files: each start of a center would compile all of them again.
@@ -31,6 +32,8 @@ TOGETHER = {
 }
 """Group -> fixtures of `fix_services` that the session keeps."""
 
+ALONE = "alone"
+"""The mark, and the group."""
 FOLDER = "LIBEVRPC_TEST_LOCKS"
 """Where in the environment the folder of the locks stands."""
 TRACED = "COVERAGE_PROCESS_CONFIG"
@@ -42,10 +45,19 @@ PATIENT_S = 240
 COMPILED = "compiled"
 """Folder of compiled files, beside the locks."""
 LOCKS = pytest.StashKey[tuple[IO[bytes], IO[bytes]]]()
+KEPT = pytest.StashKey[bool]()
+"""Whether the room is ours since the test before."""
+
+
+def is_alone(item: pytest.Item | None) -> bool:
+    """Whether `item` wants the machine for itself."""
+    return item is not None and item.get_closest_marker(ALONE) is not None
 
 
 def group_of(item: pytest.Item) -> str:
     """Return the name of the tests that `item` stays with."""
+    if is_alone(item):
+        return ALONE
     fixtures = set(getattr(item, "fixturenames", ()))
     for group, names in TOGETHER.items():
         if not fixtures.isdisjoint(names):
@@ -62,7 +74,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow[group] = slow.get(group, 0) + is_slow
         if is_slow and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(PATIENT_S))
-    items.sort(key=lambda item: -slow[group_of(item)])
+    items.sort(key=lambda item: (is_alone(item), -slow[group_of(item)]))
     if hasattr(config, "workerinput"):
         folder = Path(os.environ[FOLDER])
         made = folder / f"{GROUPS}-{config.workerinput['workerid']}"
@@ -113,29 +125,35 @@ def let_programs_keep_compiled(folder: Path) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the test's own time-out
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
     """Hold the room while a test runs, and let a slow one's programs run untraced."""
-    with room_of(item), programs_untraced(item.get_closest_marker("slow") is not None):
+    with room_of(item, nextitem), programs_untraced(item.get_closest_marker("slow") is not None):
         return (yield)
 
 
 @contextmanager
-def room_of(item: pytest.Item) -> Iterator[None]:
+def room_of(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Hold the room: alone, or with others who do not need it alone.
 
-    Whoever waits for the room holds the door, so that nobody overtakes.
+    Whoever waits for the room holds the door, so that nobody overtakes. It is kept from one test
+    that needs it alone to the next one.
     """
     door, room = item.config.stash.get(LOCKS, (None, None))
     if door is None or room is None:  # nobody else is there
         yield
         return
-    fcntl.flock(door, fcntl.LOCK_EX)
-    fcntl.flock(room, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
-    fcntl.flock(door, fcntl.LOCK_UN)
+    if not item.config.stash.get(KEPT, False):
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if is_alone(item) else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
     try:
         yield
     finally:
-        fcntl.flock(room, fcntl.LOCK_UN)
+        keeps = item.config.stash[KEPT] = is_alone(item) and is_alone(nextitem)
+        if not keeps:
+            fcntl.flock(room, fcntl.LOCK_UN)
 
 
 @contextmanager

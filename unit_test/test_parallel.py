@@ -32,7 +32,7 @@ def test_alone(number):
     note("end alone")
 
 
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("number", range({beside}))
 def test_beside(number):
     note("begin beside")
     threading.Event().wait(0.01)
@@ -61,11 +61,13 @@ def test_what_is_marked_alone_has_the_machine_to_itself(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\nmarkers =\n    alone: by itself\n    slow: long\n    xdist_group: together\n"
     )
-    for name in ("a", "b"):
-        (tmp_path / f"test_{name}.py").write_text(TESTS.format(log=str(log), name=name))
+    for name, beside in (("a", 20), ("b", 60)):  # what is alone comes while b goes on
+        text = TESTS.format(log=str(log), name=name, beside=beside)
+        (tmp_path / f"test_{name}.py").write_text(text)
     run_shared(tmp_path)
     inside: list[str] = []
-    beside = 0
+    beside = after = 0
+    alone = False
     for line in log.read_text().splitlines():
         what, _, who = line.partition(" ")
         if what == "end":
@@ -74,8 +76,11 @@ def test_what_is_marked_alone_has_the_machine_to_itself(tmp_path: Path) -> None:
         if "alone" in who or any("alone" in each for each in inside):
             assert not inside, f"{who} began beside {inside}"
         beside += bool(inside)
+        alone = alone or "alone" in who
+        after += alone and "beside" in who
         inside.append(who)
     assert beside, "nothing ran side by side"
+    assert after, "nothing was left that might have run beside what is alone"
 
 
 TOGETHER = """
