@@ -50,7 +50,7 @@ from center.sim.desk import Desk
 from center.sim.disk import Disk
 from center.sim.faults import Moment, StepCrash
 from center.sim.network import Network
-from center.sim.stage import Stage, addresses_of
+from center.sim.stage import Stage, addresses_of, named
 from center.sim.trace import brief
 
 __all__ = ["CenterHost"]
@@ -142,7 +142,7 @@ class CenterHost:
         stage = self._stage
         record = self.disk.record
         if record is not None and not record.fits(self.voters):
-            stage.note(self.name, f"refuses to start with the list {self.voters.digest}")
+            stage.note(self.name, f"refuses to start with the list {named(self.voters)}")
             return False
         self.listed = self.voters
         node = self.node = Node(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,11 @@ CHANGE_SHARE = 0.1
 """Share of the seeds in which the list changes."""
 KEPT = 0.5
 """Share of the drawn faults that strike all the same: a change must get somewhere."""
+RETURN_SHARE = 0.15
+"""Share of the changes that lead back to the list that was there before."""
+RETURN_S = 2.0
+"""A change to a list that was given up has so much more time."""
+NEWS_S = 0.25
 BEGUN_S = 0.8
 """By now the centers have booted, elected and published."""
 
@@ -59,6 +65,15 @@ def _grown(rng: Random) -> Lists:
 def _shrunk(rng: Random) -> Lists:
     """Five to three."""
     return ((1, 2, 3, 4, 5), tuple(sorted(rng.sample(range(1, 6), 3))))
+
+
+def _returned(rng: Random) -> Lists:
+    """Away from a list, and back to the same one: who left comes back."""
+    if rng.random() < 0.7:
+        three = tuple(sorted(rng.sample(range(1, 6), 3)))
+        return ((1, 2, 3, 4, 5), three, (1, 2, 3, 4, 5))
+    out = rng.choice((1, 2, 3))
+    return ((1, 2, 3), (*(each for each in (1, 2, 3) if each != out), 4), (1, 2, 3))
 
 
 def _from_one(rng: Random) -> Lists:
@@ -104,6 +119,9 @@ def list_change(
     `faults_of` draws faults for so many centers and so long a time.
     """
     lists = rng.choice(PATHS)(rng)
+    back = Random(f"{scenario.seed} return")
+    if back.random() < RETURN_SHARE:
+        lists = _returned(back)
     count = max(max(each) for each in lists)
     safety_s = rng.uniform(2.0, 3.0) + 1.2 * (len(lists) - 1)
     renewed = set(lists[0]).isdisjoint(lists[-1])
@@ -113,10 +131,18 @@ def list_change(
     quick = rng.random() < 0.3
     back_s = rng.choice((0.0, 0.0, 0.1))
     at_s = rng.uniform(BEGUN_S, BEGUN_S + 0.7)
-    for members in lists[1:]:
+    for before, members in pairwise(lists):
         down_s = rng.uniform(0.02, 0.1) if quick else rng.uniform(0.36, 0.45)
-        faults.append(ListChange(at_s, members, down_s, back_s))
-    if rng.random() < 0.5:
+        again = members in lists[: lists.index(before)]
+        forgets = again and back.random() < 0.6
+        apart_s = 1.0 if forgets and back.random() < 0.7 else 0.0
+        faults.append(ListChange(at_s, members, down_s, back_s, forgets, apart_s))
+    if lists[-1] in lists[:-1]:
+        safety_s += RETURN_S
+        # news for the map all the time: who missed some of it must not be believed
+        steps = int((safety_s - at_s) / NEWS_S)
+        faults += [ServerLeave(at_s + NEWS_S * step, 1, NEWS_S / 3) for step in range(1, steps)]
+    elif rng.random() < 0.5:
         faults += _laggard(rng, lists, at_s)
     if rng.random() < 0.5:
         faults.append(_set_back(rng, lists, at_s, safety_s, quick=quick))

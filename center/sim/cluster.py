@@ -136,10 +136,11 @@ class Cluster:
 
     def spares(self, center: int) -> bool:
         """Whether enough remember, of every list that counts, if `center` does not."""
+        gone = {*self.procedure.leaving, *self.procedure.ghosts}
         keeping = {
             each
             for each, host in self.centers.items()
-            if host.remembers and each != center and each not in self.procedure.leaving
+            if host.remembers and each != center and each not in gone
         }
         return all(
             len(keeping.intersection(voters.ids)) >= majority(len(voters.ids))
@@ -167,6 +168,22 @@ class Cluster:
         host.disk.wipe()
         for check in self.stage.watch.wiped:
             check(center)
+
+    def cut(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Lose what is sent from the first of each pair to the second, once more."""
+        pairs = tuple(pairs)
+        for pair in pairs:
+            self.network.lines[pair].cuts += 1
+        self.links.cut(pairs)
+        self.watch_reach()
+
+    def mend(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Take one cut back."""
+        pairs = tuple(pairs)
+        for pair in pairs:
+            self.network.lines[pair].cuts -= 1
+        self.links.healed(pairs)
+        self.watch_reach()
 
     def watch_reach(self) -> None:
         """Tell the checkers whom each center can talk with now."""

@@ -165,13 +165,19 @@ class ListChange:
         members: of the new list; left undone where too few of either list would stay.
         down_s: how long each restart takes.
         back_s: so long after the change those that left come back, with the old list and their
-            old disks, until all is healed; 0: they stay away.
+            old disks, until all is healed or they are of the list again; 0: they stay away.
+        forgets: those of them that come into the list again are started with their old folders
+            first, and refuse; emptied only then.
+        apart_s: for so long those that come, and the first of those that stay, hear nothing of
+            the others, from the moment when they are started.
     """
 
     at_s: float
     members: tuple[int, ...]
     down_s: float
     back_s: float = 0.0
+    forgets: bool = False
+    apart_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

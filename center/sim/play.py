@@ -174,16 +174,10 @@ class _Game:
             (one, other) for one, other in cluster.network.lines if follower.id in (one, other)
         ]
         self._stage.note("fault", f"center {follower.id} is cut off")
-        for pair in pairs:
-            cluster.network.lines[pair].cuts += 1
-        cluster.links.cut(pairs)
-        cluster.watch_reach()
+        cluster.cut(pairs)
         agenda.run(self._stage.now_s + self._stage.rng.uniform(0.2, 2.0))
         self._stage.note("fault", f"center {follower.id} is back")
-        for pair in pairs:
-            cluster.network.lines[pair].cuts -= 1
-        cluster.links.healed(pairs)
-        cluster.watch_reach()
+        cluster.mend(pairs)
         agenda.run(self._stage.now_s + RETURN_S)
         if leader.state is not State.LEADING or leader.epoch != epoch:
             text = f"center {leader.id} leads no more after center {follower.id} was cut off"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from center.core.record import Voters
 from center.sim.faults import ListChange
 from center.sim.spans import LEARN_S
-from center.sim.stage import voters_of
+from center.sim.stage import named, voters_of
 
 if TYPE_CHECKING:
     from center.sim.cluster import Cluster
@@ -34,6 +34,7 @@ class Procedure:
     Attributes:
         lists: those that count besides the present one: the new one while it comes.
         leaving: who is stopped for good by the change under way.
+        ghosts: who has left, and came back with the old list and folder.
         done: how many changes came to their end.
     """
 
@@ -45,8 +46,9 @@ class Procedure:
         self._stage = cluster.stage
         self._agenda = cluster.stage.agenda
         self._waiting: list[ListChange] = []
+        self.ghosts: set[int] = set()
+        self._ceased = False
         self._past: list[tuple[float, Voters]] = []
-        self._ghosts: set[int] = set()
 
     @property
     def idle(self) -> bool:
@@ -60,10 +62,11 @@ class Procedure:
 
     def cease(self) -> None:
         """Begin nothing any more, and stop for good who came back from an older list."""
+        self._ceased = True
         self._waiting.clear()
-        for center in self._ghosts:
+        for center in self.ghosts:
             self._stop(center)
-        self._ghosts.clear()
+        self.ghosts.clear()
 
     def _next(self) -> None:
         """Begin with the next change once every center follows one leader and has its map."""
@@ -75,11 +78,11 @@ class Procedure:
             return
         del self._waiting[0]
         if not allowed(old.ids, fault.members):
-            self._stage.note("operator", f"keeps the list: too few of {old.digest} would stay")
+            self._stage.note("operator", f"keeps the list: too few of {named(old)} would stay")
             self._next()
             return
         new = voters_of(fault.members, old.generation + 1)
-        self._stage.note("operator", f"changes the list {old.digest} to {new.digest}")
+        self._stage.note("operator", f"changes the list {named(old)} to {named(new)}")
         self.lists = (new,)
         self.leaving = [each for each in old.ids if each not in new.ids]
         self._stop_leavers(fault, new, self.leaving)
@@ -146,20 +149,43 @@ class Procedure:
         self._await(listens, lambda fault, new: self._roll(fault, new, rest[1:]), fault, new)
 
     def _welcome(self, fault: ListChange, new: Voters) -> None:
-        """Start those that come, with empty folders."""
+        """Start those that come, with empty folders, unless that is forgotten."""
         old = self._stage.voters.ids
         coming = [each for each in new.ids if each not in old]
         first = self._told_new(old, coming)
+        if fault.apart_s and not self._ceased:
+            self._divide({*coming, self._staying(new)[0]}, fault.apart_s)
         for center in coming:
-            self._ghosts.discard(center)
+            self.ghosts.discard(center)
             self._cluster.kill(center, lands=False)
             host = self._cluster.centers[center]
-            if host.disk.record is not None:
+            if host.disk.record is not None and not fault.forgets:
                 self._cluster.empty(center)
             host.give(new)
             host.new_cluster = center in first
             self._cluster.start(center)
+            if fault.forgets:
+                self._agenda.after(fault.down_s, self._empty_refused, center, new)
         self._await(self._settled, self._finish, fault, new)
+
+    def _divide(self, here: Collection[int], span_s: float) -> None:
+        """Keep some centers from the others for a while."""
+        there = [each for each in self._cluster.centers if each not in here]
+        pairs = [pair for one in here for other in there for pair in ((one, other), (other, one))]
+
+        def mend() -> None:
+            if not self._ceased:
+                self._cluster.mend(pairs)
+
+        self._cluster.cut(pairs)
+        self._agenda.after(span_s, mend)
+
+    def _empty_refused(self, center: int, new: Voters) -> None:
+        """Empty the folder of an earlier list, as the center said that refused to start with it."""
+        host = self._cluster.centers[center]
+        if host.node is None and host.disk.record is not None and not host.disk.record.fits(new):
+            self._cluster.empty(center)
+            self._cluster.start(center)
 
     def _told_new(self, old: Collection[int], coming: list[int]) -> list[int]:
         """Return who is told that the cluster is new: one alone cannot outvote two."""
@@ -179,7 +205,7 @@ class Procedure:
         self._stage.voters = new
         self.lists = ()
         self.done += 1
-        self._stage.note("operator", f"is done: the list is {new.digest}")
+        self._stage.note("operator", f"is done: the list is {named(new)}")
         if fault.back_s:
             for center in left:
                 self._agenda.after(fault.back_s, self._come_back, center)
@@ -195,11 +221,13 @@ class Procedure:
         host.due = host.before = None
 
     def _come_back(self, center: int) -> None:
-        """Start a center that has left, with its old list and disk: nobody should mind."""
+        """Start a center that has left, with its old list and disk: nobody should mind.
+
+        Nor if the same centers are about to be the list again.
+        """
         host = self._cluster.centers[center]
-        coming = self.lists and center in self.lists[0].ids
-        if host.due is not None or coming or center in self._stage.voters.ids:
+        if host.due is not None or center in self._stage.voters.ids:
             return
-        self._ghosts.add(center)
+        self.ghosts.add(center)
         host.due = host.voters
         self._cluster.start(center)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from random import Random
 
+from center.centers_list import CenterLine, CentersList
 from center.core.events import Planner
 from center.core.planning import SlotPlanner
 from center.core.record import Voters
@@ -16,22 +17,33 @@ from center.sim.planners import Given, PlainPlanner, WatchedPlanner
 from center.sim.scenario import Scenario
 from center.sim.trace import Trace
 
-__all__ = ["SERVICE", "Stage", "addresses_of", "client_address_of", "voters_of"]
+__all__ = ["SERVICE", "Stage", "addresses_of", "client_address_of", "named", "voters_of"]
 
 SERVICE = "echo.EchoService"
 """What every server offers and every client wants."""
 
+PEER_PORT = 8898
+CLIENT_PORT = 8899
+
 
 def client_address_of(center: int) -> str:
     """Return where servers and clients find a center."""
-    return f"10.1.0.{center}:8899"
+    return f"10.1.0.{center}:{CLIENT_PORT}"
 
 
-def voters_of(centers: Iterable[int], generation: int = 0) -> Voters:
-    """Return the centers list of `centers`."""
-    ids = tuple(sorted(centers))
-    digest = " ".join(map(str, ids))
-    return Voters(tuple((each, f"10.1.0.{each}:8898") for each in ids), digest, generation)
+def voters_of(centers: Iterable[int], generation: int = 1) -> Voters:
+    """Return the centers list of `centers`, with the digest that it has in production."""
+    lines = tuple(
+        CenterLine(each, f"10.1.0.{each}", PEER_PORT, CLIENT_PORT, line)
+        for line, each in enumerate(sorted(centers), start=1)
+    )
+    digest = CentersList("centers_list", lines).digest(generation)
+    return Voters(tuple((each.id, each.peer_address) for each in lines), digest, generation)
+
+
+def named(voters: Voters) -> str:
+    """Return a list as the trace has it."""
+    return f"{' '.join(map(str, voters.ids))}, generation {voters.generation}"
 
 
 def addresses_of(voters: Voters) -> dict[int, str]:

@@ -122,21 +122,12 @@ class Storm:
             self._cluster.watch_reach()
 
     def _cut(self, pairs: tuple[tuple[int, int], ...], span_s: float) -> None:
-        cluster = self._cluster
-        for pair in pairs:
-            cluster.network.lines[pair].cuts += 1
-        cluster.links.cut(pairs)
-        cluster.watch_reach()
+        self._cluster.cut(pairs)
         self._agenda.after(span_s, self._mend, pairs)
 
     def _mend(self, pairs: tuple[tuple[int, int], ...]) -> None:
-        if self._over:
-            return
-        cluster = self._cluster
-        for pair in pairs:
-            cluster.network.lines[pair].cuts -= 1
-        cluster.links.healed(pairs)
-        cluster.watch_reach()
+        if not self._over:
+            self._cluster.mend(pairs)
 
     def _isolate(self, fault: Isolation) -> None:
         center = self._aimed(fault.aim)

@@ -96,14 +96,14 @@ def test_two_leaders_in_one_epoch() -> None:
 
 
 def test_an_older_list_in_a_later_epoch() -> None:
-    five = voters_of(range(1, 6), 1)
+    five = voters_of(range(1, 6), 2)
     checker = Fence()
     checker.led(1, 11, 5, THREE, 0.0)
     checker.led(2, 22, 7, five, 0.0)
     checker.led(1, 11, 6, THREE, 0.0)  # told late of a promise from before
-    checker.led(3, 33, 8, voters_of(five.ids, 3), 0.0)
-    checker.led(3, 33, 9, five, 0.0)  # one list with two numbers is one list
-    assert "has list 0" in violated("I12", lambda: checker.led(1, 11, 10, THREE, 0.0))
+    again = voters_of(THREE.ids, 3)
+    checker.led(3, 33, 9, again, 0.0)  # the same centers later are another list
+    assert "has list 1" in violated("I12", lambda: checker.led(1, 11, 10, THREE, 0.0))
     fresh = Fence()
     fresh.led(2, 22, 7, five, 0.0)
     violated("I12", lambda: fresh.led(1, 11, 8, THREE, 0.0))

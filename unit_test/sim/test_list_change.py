@@ -12,6 +12,7 @@ from center.sim.play import Outcome, play
 from center.sim.procedure import allowed
 from center.sim.scenario import Hints, Scenario
 from center.sim.shrink import shrunk, source
+from center.sim.stage import voters_of
 from center.sim.trace import Trace
 from unit_test.sim.test_shrink import read
 
@@ -40,15 +41,19 @@ def lines_of(scenario: Scenario) -> tuple[Outcome, list[str]]:
         changed(3, (1, 2, 3, 4), (2, 3, 4), back_s=0.2),
         changed(5, (1, 3, 5), back_s=0.2),
         changed(1, (1, 2, 3), (1, 2, 3, 4, 5)),
+        changed(5, (1, 2, 3), (1, 2, 3, 4, 5)),
     ],
-    ids=["replace", "twice", "grow_and_shrink", "one_by_one", "shrink", "from_one"],
+    ids=["replace", "twice", "grow_and_shrink", "one_by_one", "shrink", "from_one", "return"],
 )
 def test_the_list_changes(scenario: Scenario) -> None:
     outcome, lines = lines_of(scenario)
     assert outcome.violation is None
     asked = [each.members for each in scenario.faults if isinstance(each, ListChange)]
     done = [line.rpartition("the list is ")[2] for line in lines if "operator     is done" in line]
-    assert done == [" ".join(map(str, members)) for members in asked]
+    assert done == [
+        f"{' '.join(map(str, members))}, generation {generation}"
+        for generation, members in enumerate(asked, start=2)
+    ]
 
 
 def test_a_change_under_way_is_brought_to_its_end_after_healing() -> None:
@@ -76,6 +81,33 @@ def test_who_has_left_may_come_back_and_counts_for_nothing() -> None:
     ghosts = [line for line in lines if "center 1 " in line and "starts with" in line]
     assert len(ghosts) == 2, "once with the cluster, once after it had left"
     assert sum("has another centers list" in line for line in lines) > 0
+
+
+def test_who_has_left_counts_for_nothing_where_the_same_list_comes_again() -> None:
+    whole = changed(5, (1, 2, 3), (1, 2, 3, 4, 5), back_s=0.1)
+    outcome, lines = lines_of(whole)
+    assert outcome.violation is None
+    digests = {voters_of(range(1, 6), generation).digest for generation in (1, 3)}
+    assert len(digests) == 2
+    news = [line for line in lines if "is done: the list is" in line]
+    between = lines[lines.index(news[0]) : lines.index(news[1])]
+    assert sum("center 4 " in line and "starts with Record" in line for line in between) == 1
+    assert sum("center 4 " in line and "starts with None" in line for line in between) == 1
+
+
+def test_who_comes_back_with_his_old_folder_is_refused_until_it_is_emptied() -> None:
+    first, again = changed(5, (1, 2, 3), (1, 2, 3, 4, 5)).faults
+    assert isinstance(again, ListChange)
+    again = replace(again, forgets=True, apart_s=0.5)
+    outcome, lines = lines_of(Scenario(1, 5, 1, 1, 7.0, faults=(first, again)))
+    assert outcome.violation is None
+    text = "refuses to start with the list 1 2 3 4 5, generation 3"
+    for center in (4, 5):
+        said = [line for line in lines if f"center {center} " in line]
+        at = next(index for index, line in enumerate(said) if text in line)
+        assert "is wiped" in said[at + 1]
+        assert "starts with None" in said[at + 2]
+    assert any("is done: the list is 1 2 3 4 5, generation 3" in line for line in lines)
 
 
 def test_an_outdated_list_is_refused() -> None:
@@ -107,7 +139,7 @@ def test_too_few_may_not_stay() -> None:
     assert not allowed((1,), (1, 2, 3, 4, 5))
     assert not allowed((1, 2, 3, 4), (1, 2))
     _, lines = lines_of(changed(3, (3, 4, 5)))
-    assert any("keeps the list: too few of 1 2 3 would stay" in line for line in lines)
+    assert any("too few of 1 2 3, generation 1 would stay" in line for line in lines)
 
 
 def test_nobody_is_left_alone_with_a_list_of_whom_none_is_left() -> None:

@@ -12,7 +12,8 @@ class Fence(Checker):
     """Epochs and lists grow together: no process leads a later epoch with an earlier list.
 
     A quorum of the new list has promised an epoch, on disks that go with no older list any
-    more; too few of the old list are left to promise a larger one.
+    more; too few of the old list are left to promise a larger one. Lists are told apart by
+    their generations: the same centers may be listed again, and are another list then.
     """
 
     def __init__(self) -> None:
@@ -22,10 +23,10 @@ class Fence(Checker):
         """Compare the leader's list with those of every other epoch."""
         for other, known in self._led.items():
             younger = voters.generation - known.generation
-            if voters.digest != known.digest and (epoch - other) * younger < 0:
+            if (epoch - other) * younger < 0:
                 text = (
-                    f"epoch {epoch} has list {voters.generation} ({voters.digest}),"
-                    f" epoch {other} has list {known.generation} ({known.digest})"
+                    f"epoch {epoch} has list {voters.generation} {voters.ids},"
+                    f" epoch {other} has list {known.generation} {known.ids}"
                 )
                 raise Violation("I12", text)
         self._led[epoch] = voters

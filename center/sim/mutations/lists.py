@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
+from center.centers_list import CentersList
 from center.core.events import Persist
 from center.core.ledger import Ledger
 from center.core.record import Record, Voters
@@ -23,6 +24,19 @@ __all__: list[str] = []
 )
 def outdated_list_accepted(before: Any) -> Any:
     return lambda self, voters: True
+
+
+@planted("who left a list may come back with the folder that he left with", Record, "fits")
+def newcomers_keep_their_folders(before: Any) -> Any:
+    def fits(self: Record, voters: Voters) -> bool:
+        return before(self, voters) or voters.generation > self.list_generation
+
+    return fits
+
+
+@planted("the digest leaves out the generation", CentersList, "digest")
+def digest_without_generation(before: Any) -> Any:
+    return lambda self, generation=1: before(self, 1)
 
 
 @planted("the list is not written beside what was promised under it", Ledger, "_persist")
