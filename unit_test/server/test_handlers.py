@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -57,6 +59,36 @@ def test_inline_handlers_answer_and_fail_like_others() -> None:
         echo.oneway(request("told"))
         assert echo(request("after")).response == "after"
     assert server.statistics().succeeded >= 2
+
+
+class Fields(dict[str, str]):
+    """Goes when its controller goes."""
+
+
+class Keeping:
+    """Remembers, weakly, what its controllers hold."""
+
+    def __init__(self) -> None:
+        self.fields: list[weakref.ref[Fields]] = []
+
+    @inline
+    def echo(self, message: Any, controller: ServerController) -> Any:
+        fields = controller.response_fields = Fields()
+        self.fields.append(weakref.ref(fields))
+        return echo_pb2.EchoResponse(response=message.request)
+
+
+def test_an_answered_call_is_freed_without_the_collector() -> None:
+    keeping = Keeping()
+    with RpcServer("127.0.0.1:0") as server, RpcClient(server.address) as client:
+        server.add_service(keeping, ECHO)
+        gc.disable()
+        try:
+            for _ in range(5):
+                client.stub(ECHO).Echo(request("hi"))
+            wait_until(lambda: [each() for each in keeping.fields[:4]] == [None] * 4)
+        finally:
+            gc.enable()
 
 
 def test_service_base_is_overridden_method_by_method() -> None:
