@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from libevrpc.clock import monotonic_s
 from libevrpc.core.endpoints import Endpoint, parse_endpoint
+from libevrpc.core.hello import INTERNAL_SERVICE
 from libevrpc.core.http import HttpAnswer
 from libevrpc.core.httpregistry import (
     DIALECTS,
@@ -260,7 +261,8 @@ class HttpWatchSession:
                 log.warning("left out of the list: %.200r: %s", listed.address, exc)
             return None
         self._services.update(record.services)
-        if self._service and self._service not in record.services:
+        offered = (*record.services, INTERNAL_SERVICE)  # which servers that tell records all have
+        if self._service and self._service not in offered:
             return None
         return replace(endpoint, weight=told.weight, tags=told.tags, limit=told.limit)
 

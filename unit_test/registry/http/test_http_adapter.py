@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from libevrpc import HttpRegistry, RpcClient, RpcServer
+from libevrpc.cli.main import main
 from libevrpc.core.endpoints import parse_endpoint
 from libevrpc.core.targets import parse_target
 from libevrpc.credentials import write_secret
@@ -156,6 +157,29 @@ def test_records_go_through_a_registry_of_ours(registry: Start, tmp_path: Path) 
             other.until(lambda: other.lists, "the registry has told")
             assert other.now == ()
     assert started.registry.addresses == []
+
+
+def test_the_program_calls_and_lists_who_stands_in_a_registry_of_ours(
+    registry: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It asks any server what it offers, so the service of that question is everybody's."""
+
+    class Foo:
+        def Sum(self, one: int, two: int) -> int:  # noqa: N802  # as callers spell it
+            return one + two
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    target = registry().target()
+    server = RpcServer("127.0.0.1:0", threads=1, workers=1, registry=target)
+    server.add_object(Foo())
+    with server:
+        assert main(["call", target, "Foo.Sum", "-d", "[1, 2]", "--timeout", "30"]) == 0
+        assert capsys.readouterr().out.strip() == "3"
+        assert main(["list", target, "--timeout", "30"]) == 0
+        assert "Sum(one: int, two: int) -> int" in capsys.readouterr().out
 
 
 def test_an_expiry_of_its_own(registry: Start) -> None:
