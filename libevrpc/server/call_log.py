@@ -127,6 +127,9 @@ class LoggedSession(Session):
             if isinstance(told, Reply):
                 size = f" bytes={len(told.payload) + len(told.attachment)}"
                 self.note_end(call.request, size, _error_in(told))
+        self.note_end(
+            call.request, "", None
+        )  # one beyond the limits of requests, which may be lower
         super().reply(call, frame)
 
     def _tell(self, request: Request, errno: int, text: str) -> None:

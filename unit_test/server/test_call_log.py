@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from libevrpc import RpcError
+from libevrpc import RpcError, ServerController
 from libevrpc.client.call_log import LoggedCall
+from libevrpc.core.objects import encode_arguments
 from libevrpc.core.prpc_encode import encode_request
 from unit_test.fix_net import free_port
 from unit_test.fix_parallel import TRACED
@@ -195,6 +196,23 @@ def test_our_own_pings_are_not_told(serve: Serve, lines: Lines) -> None:
     raw.call("echo.EchoService.Echo", body("hi"))
     raw.reply()
     assert len(lines("server", 2)) == 2
+
+
+class Talkative:
+    """Sends more metadata than its server takes."""
+
+    def talk(self, controller: ServerController) -> str:
+        controller.response_fields["all"] = "x" * 8192
+        return "done"
+
+
+def test_a_reply_beyond_limits_of_requests_is_told_too(serve: Serve, lines: Lines) -> None:
+    serving = serve(log_calls=True, header_bytes_max=4096)
+    serving.server.add_object(Talkative())
+    raw = serving.raw()
+    raw.call("Talkative.talk", encode_arguments((), {}, 1001), content_type=1001)
+    assert lines("server", 2)[1] == "INFO reply peer=127.0.0.1 method=Talkative/talk OK"
+    raw.close()
 
 
 def test_nothing_is_made_where_nothing_is_logged(serving: Serving, lines: Lines) -> None:
