@@ -20,6 +20,7 @@ from libevrpc.errors import ProtocolError
 
 __all__ = ["parts", "shaped", "text_parts"]
 
+_UINT64_MAX = 0xFFFFFFFFFFFFFFFF
 _TYPES: dict[Kind, tuple[type, ...]] = {
     Kind.BOOL: (bool,),
     Kind.INT: (int,),
@@ -42,7 +43,7 @@ def shaped(value: Any, schema: Schema) -> Any:
     try:
         return _Shaping().shaped(value, schema)
     except RecursionError:
-        raise ProtocolError(f"a {schema.name} whose parts lie too deep in each other") from None
+        raise ProtocolError(f"a {schema.shown} whose parts lie too deep in each other") from None
 
 
 class _Shaping:
@@ -97,7 +98,7 @@ class _Shaping:
         if not isinstance(value, list | tuple):
             raise _unfit(value, schema)
         if schema.kind is Kind.ARRAY and len(value) != schema.length:
-            raise ProtocolError(f"{len(value)} elements in a {schema.name}")
+            raise ProtocolError(f"{len(value)} elements in a {schema.shown}")
         return schema.make([self.shaped(item, schema.elem) for item in value])
 
     def _map(self, value: Any, schema: Schema) -> Any:
@@ -132,7 +133,7 @@ def _basic(value: Any, schema: Schema) -> Any:
     if not isinstance(value, kinds) or (isinstance(value, bool) and schema.kind is not Kind.BOOL):
         raise _unfit(value, schema)
     if isinstance(value, int | float):
-        if schema.kind is Kind.UINT and value < 0:
+        if schema.kind is Kind.UINT and not 0 <= value <= _UINT64_MAX:
             raise _unfit(value, schema)
         try:
             return float(value) if schema.kind is Kind.FLOAT else value
@@ -142,7 +143,7 @@ def _basic(value: Any, schema: Schema) -> Any:
 
 
 def _unfit(value: Any, schema: Schema) -> ProtocolError:
-    return ProtocolError(f"{shown(value)} is no {schema.name}")
+    return ProtocolError(f"{shown(value)} is no {schema.shown}")
 
 
 def parts(value: Any) -> dict[str, Any]:
@@ -160,8 +161,8 @@ def parts(value: Any) -> dict[str, Any]:
         }
     if isinstance(value, SimpleNamespace):
         return vars(value)
-    named = "an int beyond 64 bits" if isinstance(value, int) else type(value).__name__
-    raise TypeError(f"cannot be sent: {named}")
+    named = "an int beyond 64 bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    raise TypeError(named)
 
 
 def text_parts(value: Any) -> dict[str, Any] | str:

@@ -124,7 +124,7 @@ def _read_option(data: bytes) -> Option:
     if not isinstance(fields, dict):
         raise ProtocolError(f"TinyRPC option is no JSON object: {data[:60]!r}")
     magic = fields.get("MagicNumber")
-    if magic != MAGIC_NUMBER:
+    if type(magic) is not int or magic != MAGIC_NUMBER:
         raise ProtocolError(f"MagicNumber is {magic!r:.60}, not {MAGIC_NUMBER}")
     codec = fields.get("CodecType", GOB)
     if codec not in CODECS:

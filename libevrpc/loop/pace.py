@@ -5,8 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["PACED_BYTES", "SHARE_S", "fewer_bytes", "timed"]
+__all__ = [
+    "PACED_BYTES",
+    "READS_PER_TURN_MAX",
+    "READ_CHUNK_BYTES",
+    "READ_CHUNK_BYTES_MAX",
+    "SHARE_S",
+    "fewer_bytes",
+    "timed",
+]
 
+READ_CHUNK_BYTES = 8 * 1024
+READ_CHUNK_BYTES_MAX = 32 * 1024
+"""A connection that fills its chunks is read in larger ones, up to this. What one holds may cost
+anything, so they are small. A megabyte at a time is slower: its memory is new each time."""
+READS_PER_TURN_MAX = 32
+"""Full chunks read from one connection before the others have their turn."""
 PACED_BYTES = 4096
 """Fewer bytes are taken without a look at the clock; no connection is read in smaller pieces."""
 SHARE_S = 0.01

@@ -15,18 +15,12 @@ from collections import deque
 from typing import Protocol
 
 from libevrpc.core.timers import Timer
+from libevrpc.loop import pace
 from libevrpc.loop.eventloop import EventLoop
-from libevrpc.loop.pace import PACED_BYTES, SHARE_S, fewer_bytes, timed
 from libevrpc.loop.poller import READ, WRITE
 
 __all__ = ["Transport", "TransportOwner", "reset_at_end", "tune_socket"]
 
-READ_CHUNK_BYTES = 8 * 1024
-READ_CHUNK_BYTES_MAX = 32 * 1024
-"""A connection that fills its chunks is read in larger ones, up to this. What one holds may cost
-anything, so they are small. A megabyte at a time is slower: its memory is new each time."""
-READS_PER_TURN_MAX = 32
-"""Full chunks read from one connection before the others have their turn."""
 _JOIN_BYTES_MAX = 256 * 1024
 """Queued pieces are joined up to this much for one send."""
 _NO_RESET = bytes(8)
@@ -118,7 +112,7 @@ class Transport:
         self._unsent: deque[memoryview | bytes] = deque()
         self._unsent_bytes_max = unsent_bytes_max
         self._unsent_pause_bytes = unsent_pause_bytes
-        self._chunk_bytes = READ_CHUNK_BYTES
+        self._chunk_bytes = pace.READ_CHUNK_BYTES
         self._closed = False  # nothing is taken any more; what waits may still be sent
         self._ended = False  # nothing moves any more
         self._finishing: _Lingerer | None = None
@@ -301,15 +295,15 @@ class Transport:
         received = len(data)
         self.bytes_in += received
         if received == chunk_bytes:
-            self._chunk_bytes = min(chunk_bytes * 2, READ_CHUNK_BYTES_MAX)
+            self._chunk_bytes = min(chunk_bytes * 2, pace.READ_CHUNK_BYTES_MAX)
         return data
 
     def on_readable(self) -> None:
         """Read what is there, within this turn's share. Loop thread only (called by the loop)."""
         owner = self._owner
         assert owner is not None
-        left_s = SHARE_S
-        for _ in range(READS_PER_TURN_MAX):
+        left_s = pace.SHARE_S
+        for _ in range(pace.READS_PER_TURN_MAX):
             chunk_bytes = self._chunk_bytes
             data = self.receive()
             if data is None:
@@ -317,14 +311,14 @@ class Transport:
             if not data:
                 owner.on_eof()
                 return
-            if len(data) < PACED_BYTES:
+            if len(data) < pace.PACED_BYTES:
                 owner.on_bytes(data)
             else:
-                spent_s = timed(owner.on_bytes, data)
+                spent_s = pace.timed(owner.on_bytes, data)
                 left_s -= spent_s
                 if left_s < 0:
-                    if spent_s > SHARE_S:
-                        self._chunk_bytes = fewer_bytes(len(data), spent_s)
+                    if spent_s > pace.SHARE_S:
+                        self._chunk_bytes = pace.fewer_bytes(len(data), spent_s)
                     return
             if len(data) < chunk_bytes or self._closed or not self._wanted & READ:
                 return

@@ -262,8 +262,9 @@ def object_entries(
     other parameter is a dataclass gets one, made of a map or of keywords.
 
     Raises:
-        UsageError: the object has no public method, or one that hides its parameters, the
-            name is empty, or `inline` names a method that there is not.
+        UsageError: the object has no public method, or one that hides its parameters or whose
+            only one has an annotation that cannot be read, the name is empty, or `inline` names
+            a method that there is not.
     """
     if not name:
         raise UsageError("a plain object needs a service name, such as name='Foo'")
@@ -272,7 +273,10 @@ def object_entries(
     entries = []
     for attribute, function in functions.items():
         handler = _object_handler(function, f"{name}.{attribute}")
-        shape = shape_of(function)
+        try:
+            shape = shape_of(function)
+        except UsageError as exc:
+            raise UsageError(f"{name}.{attribute}: {exc}") from None
         entries.append(
             MethodEntry(
                 name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from libevrpc.core.objects import decode_arguments
@@ -39,11 +40,12 @@ class ObjectShape:
 
 
 def shape_of(function: Callable[..., Any]) -> ObjectShape:
-    """Read a method's signature; hints that gob has no type for count as none."""
-    try:
-        hints = get_type_hints(function, include_extras=True)
-    except (NameError, AttributeError, TypeError, SyntaxError):  # a type only a checker imports
-        hints = {}
+    """Read a method's signature; hints that gob has no type for count as none.
+
+    Raises:
+        UsageError: the annotation of its only parameter names what is not there: a dict would
+            come where a dataclass was meant.
+    """
     parameters = [
         each for each in inspect.signature(function).parameters.values()
         if each.name != "controller"
@@ -52,9 +54,31 @@ def shape_of(function: Callable[..., Any]) -> ObjectShape:
         p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     )
     single = len(names) == len(parameters) == 1
-    argument = _schema(hints.get(names[0])) if single else None
+    argument = None
+    if single:
+        hint, wrong = _hint(function, names[0])
+        if wrong:
+            raise UsageError(
+                f"parameter {names[0]}: its annotation cannot be read: {wrong}; import it where the"
+                " program runs, not for a type checker alone, or leave the annotation out"
+            )
+        argument = _schema(hint)
     takes = names if len(names) == len(parameters) else (*names, "*")
-    return ObjectShape(takes, single, argument, _schema(hints.get("return")))
+    return ObjectShape(takes, single, argument, _schema(_hint(function, "return")[0]))
+
+
+def _hint(function: Callable[..., Any], name: str) -> tuple[Any, str]:
+    """Return the type hint of a parameter, or of the result, and what is wrong with it."""
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    try:
+        annotations = getattr(function, "__annotations__", {})
+        if name not in annotations:
+            return None, ""
+        alone = SimpleNamespace(__annotations__={name: annotations[name]})
+        known = getattr(function, "__globals__", {})
+        return get_type_hints(alone, known, include_extras=True)[name], ""
+    except (NameError, AttributeError, TypeError, SyntaxError) as exc:
+        return None, str(exc)
 
 
 def _schema(hint: Any) -> Schema | None:

@@ -57,9 +57,11 @@ def test_a_result_of_another_shape_is_refused(client: RpcClient) -> None:
     with pytest.raises(RpcError, match=r"reply of Shapes\.point: .* is no int") as caught:
         client.call("Shapes.point", result=int)
     assert caught.value.errno == 2002
+    with pytest.raises(RpcError, match=r"is no list\[float\]$"):
+        client.call("Shapes.point", result=list[float])
     with pytest.raises(Misuse):
         client.call("Shapes.point", result=threading_lock)
-    with pytest.raises(RpcError, match="value cannot be sent"):
+    with pytest.raises(RpcError, match=r"\(1003\): value cannot be sent: a object$"):
         client.call("Shapes.mirror", object())
 
 

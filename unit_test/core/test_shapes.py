@@ -77,17 +77,17 @@ def test_values_take_the_shape_of_their_hint(value: Any, hint: Any, wanted: Any)
         (True, int, "True is no int"),
         (1, bool, "1 is no bool"),
         (0.5, int, "0.5 is no int"),
-        (-1, Uint, "-1 is no uint"),
-        (True, float, "True is no float64"),
-        (1, str, "1 is no string"),
+        (-1, Uint, "-1 is no Uint"),
+        (True, float, "True is no float"),
+        (1, str, "1 is no str"),
         ("?", bytes, "'?' is no base64"),
         ("ü", bytes, "'ü' is no base64"),
-        (1, bytes, "1 is no []uint8"),
-        (1, complex, "1 is no complex128"),
-        (5, list[int], "5 is no []int"),
-        ([1], tuple[int, int], "1 elements in a [2]int"),
-        (None, tuple[int, int], "None is no [2]int"),
-        ([1], dict[str, int], "[1] is no map[string]int"),
+        (1, bytes, "1 is no bytes"),
+        (1, complex, "1 is no complex"),
+        (5, list[int], "5 is no list[int]"),
+        ([1], tuple[int, int], "1 elements in a tuple[int, int]"),
+        (None, tuple[int, int], "None is no tuple[int, int]"),
+        ([1], dict[str, int], "[1] is no dict[str, int]"),
         ({"x": 1}, dict[int, int], "'x' is no int"),
         ([1], Inner, "[1] is no Inner"),
         ({"A": "x"}, Inner, "Inner.A: 'x' is no int"),
@@ -155,6 +155,6 @@ def test_dataclasses_and_namespaces_are_maps_for_encoders() -> None:
     assert parts(SimpleNamespace(A=1)) == {"A": 1}
     assert text_parts(Inner(1, "b")) == {"A": 1, "B": "b"}
     assert text_parts(b"\x00\xff") == "AP8="
-    for value in (Inner, object(), {1}):
-        with pytest.raises(TypeError, match="cannot be sent"):
+    for value, named in ((Inner, "type"), (object(), "object"), ({1}, "set")):
+        with pytest.raises(TypeError, match=f"^a {named}$"):  # behind "value cannot be sent: "
             parts(value)

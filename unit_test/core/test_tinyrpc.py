@@ -218,6 +218,7 @@ def test_captured_bytes_are_read(each: Golden, whole: bool) -> None:
         (b"[}", "TinyRPC option is no JSON"),
         (b"{]}", "TinyRPC option is no JSON"),
         (b"{}", "MagicNumber is None, not 3927900"),
+        (b'{"MagicNumber":3927900.0}', "MagicNumber is 3927900.0, not 3927900"),
         (b'{"MagicNumber":"3927900"}', "MagicNumber is '3927900', not 3927900"),
         (b'{"MagicNumber":3927900,"CodecType":7}', "CodecType 7 is none of application/gob, "),
         (b'{"MagicNumber":3927900,"CodecType":[]}', "CodecType [] is none of application/gob, "),
@@ -255,7 +256,8 @@ def test_a_server_that_answers_another_codec_is_refused() -> None:
     [
         (GOB, b"\x03\x04\x00\x08", "a int on the wire is no Header"),
         (JSON, b"7\n", "7 is no Header"),
-        (JSON, b'{"Seq":-1}', "Header.Seq: -1 is no uint"),
+        (JSON, b'{"Seq":-1}', "Header.Seq: -1 is no Uint"),
+        (JSON, b'{"Seq":18446744073709551616}', "Header.Seq: 18446744073709551616 is no Uint"),
         (JSON, b"{]}", "not JSON"),
         (JSON, b"]\n", "not JSON"),
         (JSON, b"[" * 30_000 + b"]" * 30_000, "values lie too deep in each other"),

@@ -16,6 +16,7 @@ from libevrpc.core.gob.walk import Walk
 from libevrpc.core.tinyrpc import Dialect, Option
 from libevrpc.core.tinyrpc_codecs import CODECS, GOB, JSON
 from libevrpc.credentials import write_secret
+from libevrpc.errors import UsageError
 from unit_test.fix_rpc import WAIT_S, Serving, wait_until
 from unit_test.fix_tiny import Args, Caller, Everything, Foo, Point
 
@@ -339,7 +340,7 @@ class Odd:
     def Several(self, *args: Any) -> str:  # noqa: N802 - the same
         return repr(args)
 
-    def Unknown(self, args: Nowhere) -> Any:  # type: ignore[name-defined]  # noqa: N802, F821
+    def Unknown(self, args) -> Nowhere:  # type: ignore[name-defined,no-untyped-def]  # noqa: N802, F821
         return args
 
     def Unsent(self, args: set[int]) -> set[int]:  # noqa: N802 - the same
@@ -352,6 +353,19 @@ class Odd:
     def Attached(self, controller: ServerController) -> int:  # noqa: N802 - the same
         controller.response_attachment = b"beside"
         return 1
+
+
+class Misnamed:
+    """Its annotation names what is not there."""
+
+    def Sum(self, args: Nowhere) -> int:  # type: ignore[name-defined]  # noqa: N802, F821
+        return 0
+
+
+def test_an_annotation_that_cannot_be_read_is_named_at_once() -> None:
+    told = r"Foo.Sum: parameter args: its annotation cannot be read: name 'Nowhere' is not defined"
+    with pytest.raises(UsageError, match=told):
+        RpcServer("127.0.0.1:0").add_object(Misnamed(), name="Foo")
 
 
 def test_signatures_that_say_little_are_served_as_far_as_they_go() -> None:

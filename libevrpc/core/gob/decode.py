@@ -109,7 +109,7 @@ class _Making:
             return self._map(wire, want)
         if kind is Kind.STRUCT and (loose or want.kind is Kind.STRUCT):
             return self._record(wire, want) if loose else self._struct(wire, want)
-        raise GobError(f"a {wire.shown} on the wire is no {want.name}")
+        raise GobError(f"a {wire.shown} on the wire is no {want.shown}")
 
     def _list(self, wire: Learned, want: Schema) -> _Read:
         read = self.reader(wire.elem, _part(want, want.elem))

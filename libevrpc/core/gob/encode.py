@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from libevrpc.core.gob import limits
 from libevrpc.core.gob.limits import GobError
@@ -120,11 +120,19 @@ def natural_schema(value: Any) -> Schema:
         GobError: gob has no type for it.
         UsageError: a field of a dataclass has a hint that gob has no type for.
     """
-    return schema_of(_natural(value, limits.DEPTH_MAX))
+    return _naturally(value, limits.DEPTH_MAX)
+
+
+class _Unknown:
+    """Stands for the type of the elements that an empty list or dict does not have."""
+
+
+def _naturally(value: Any, depth: int) -> Schema:
+    return schema_of(_settled(_natural(value, depth)))
 
 
 def _natural(value: Any, depth: int) -> Any:
-    """Return the hint, or the schema, of a value."""
+    """Return the hint, or the schema, of a value; parts of it may be `_Unknown`."""
     if depth < 0:
         raise GobError(f"values lie more than {limits.DEPTH_MAX} deep in each other")
     kind = type(value)
@@ -135,15 +143,43 @@ def _natural(value: Any, depth: int) -> Any:
     if kind is dict:
         return dict[_shared(value, depth), _shared(value.values(), depth)]  # type: ignore[misc]
     if kind is SimpleNamespace:
-        parts = [(name, schema_of(_natural(part, depth - 1))) for name, part in vars(value).items()]
+        parts = [(name, _naturally(part, depth - 1)) for name, part in vars(value).items()]
         return record_schema("", parts)
     raise GobError(f"gob has no type for a {kind.__name__}")
 
 
 def _shared(values: Iterable[Any], depth: int) -> Any:
-    """Return the hint that all values share, or Any."""
-    found = {Any if value is None else _natural(value, depth - 1) for value in values}
-    return found.pop() if len(found) == 1 else Any
+    """Return the hint that all values share, or Any; `_Unknown` if there are none."""
+    found: Any = _Unknown
+    for value in values:
+        found = _joined(found, Any if value is None else _natural(value, depth - 1))
+    return found
+
+
+def _joined(one: Any, other: Any) -> Any:
+    """Return the hint that fits both, or Any: what is empty in one is what the other says."""
+    if one is other or one == other or other is _Unknown:
+        return one
+    if one is _Unknown:
+        return other
+    origin = get_origin(one)
+    if origin is None or origin is not get_origin(other):
+        return Any
+    parts = []
+    for pair in zip(get_args(one), get_args(other), strict=True):
+        part = _joined(*pair)
+        if part is Any and Any not in pair:  # a list of ints beside one of texts
+            return Any
+        parts.append(part)
+    return origin[tuple(parts)]
+
+
+def _settled(hint: Any) -> Any:
+    """Return a hint without `_Unknown`: such parts may be anything."""
+    origin = get_origin(hint)
+    if origin is None:
+        return Any if hint is _Unknown else hint
+    return origin[tuple(_settled(part) for part in get_args(hint))]
 
 
 class _Writing:
@@ -163,7 +199,7 @@ def _put_top(writing: _Writing, schema: Schema, value: Any) -> None:
         assert schema.elem is not None
         schema = schema.elem
         if value is None:
-            raise GobError(f"None has no type of its own: a {schema.name} is wanted")
+            raise GobError(f"None has no type of its own: a {schema.shown} is wanted")
     writing.out += schema.head
     _PUT[schema.kind](writing, schema, value)
 
@@ -225,7 +261,7 @@ def _put_list(writing: _Writing, schema: Schema, value: Any) -> None:
     if not isinstance(value, list | tuple):
         raise _unfit(schema, value)
     if schema.kind is Kind.ARRAY and len(value) != schema.length:
-        raise GobError(f"{len(value)} elements in a {schema.name}")
+        raise GobError(f"{len(value)} elements in a {schema.shown}")
     assert schema.elem is not None
     put_uint(writing.out, len(value))
     _enter(writing)
@@ -253,7 +289,7 @@ def _put_inner(writing: _Writing, schema: Schema, value: Any) -> None:
         assert schema.elem is not None
         schema = schema.elem
         if value is None:
-            raise GobError(f"None in a list or a map of {schema.name}: gob cannot say that")
+            raise GobError(f"None in a list or a map of {schema.shown}: gob cannot say that")
     _PUT[schema.kind](writing, schema, value)
 
 
@@ -300,7 +336,7 @@ def _put_interface(writing: _Writing, schema: Schema, value: Any) -> None:
     if value is None:
         writing.out.append(0)
         return
-    actual = schema_of(_natural(value, writing.depth))
+    actual = _naturally(value, writing.depth)
     name = _registered_name(actual)
     raw = name.encode()
     put_uint(writing.out, len(raw))
@@ -338,7 +374,7 @@ def _registered_name(schema: Schema) -> str:
     else:
         name = _GO_NAMES.get(schema.type_id, "")
     if not name:
-        raise GobError(f"an interface value cannot hold a {schema.name}: Go registers none")
+        raise GobError(f"an interface value cannot hold a {schema.shown}: Go registers none")
     return name
 
 
@@ -349,7 +385,7 @@ def _enter(writing: _Writing) -> None:
 
 
 def _unfit(schema: Schema, value: Any) -> GobError:
-    return GobError(f"{shown(value)} is no {schema.name or 'SimpleNamespace'}")
+    return GobError(f"{shown(value)} is no {schema.shown}")
 
 
 _PUT: dict[Kind, _Put] = {

@@ -38,6 +38,7 @@ class Learned:
     def shown(self) -> str:
         """The type as an error names it."""
         what = self.kind.name.lower() if self.kind else "opaque"
+        what = "str" if what == "string" else what
         return f"{what} {self.name:.60}" if self.name else what
 
     @property

@@ -98,6 +98,23 @@ class Schema:
         return self.kind is Kind.STRUCT
 
     @property
+    def shown(self) -> str:
+        """The type as a Python programmer writes it."""
+        match self.kind:
+            case Kind.POINTER:
+                return f"{_shown_of(self.elem)} | None"
+            case Kind.SLICE:
+                elem = _shown_of(self.elem)
+                return f"list[{elem}]" if self.make is list else f"tuple[{elem}, ...]"
+            case Kind.ARRAY:
+                return f"tuple[{', '.join([_shown_of(self.elem)] * self.length)}]"
+            case Kind.MAP:
+                return f"dict[{_shown_of(self.key)}, {_shown_of(self.elem)}]"
+            case Kind.STRUCT:
+                return self.name or "SimpleNamespace"
+        return _NAMES[self.kind]
+
+    @property
     def head(self) -> bytes:
         """What a message begins with whose value has this type."""
         out = bytearray()
@@ -142,6 +159,18 @@ _ZEROS = {
     Kind.STRING: "",
     Kind.COMPLEX: 0j,
 }
+
+_NAMES = {
+    Kind.BOOL: "bool",
+    Kind.INT: "int",
+    Kind.UINT: "Uint",
+    Kind.FLOAT: "float",
+    Kind.BYTES: "bytes",
+    Kind.STRING: "str",
+    Kind.COMPLEX: "complex",
+    Kind.INTERFACE: "Any",
+}
+"""What the hints are called that are no classes of their own, or a generic one's."""
 
 ANYTHING = Schema(Kind.INTERFACE, "interface", limits.INTERFACE)
 """A value that says itself what it is."""
@@ -355,6 +384,11 @@ def _put_named(out: bytearray, name: str, type_id: int) -> None:
     out.append(1 if raw else 2)
     put_int(out, type_id)
     out.append(0)
+
+
+def _shown_of(schema: Schema | None) -> str:
+    assert schema is not None
+    return schema.shown
 
 
 def _id_of(schema: Schema | None) -> int:

@@ -320,7 +320,7 @@ def test_a_definition_inside_a_value_counts_like_any_other() -> None:
 def test_a_wrong_hint_is_named_with_its_place() -> None:
     data = struct_of(OWN, ("Num1", STRING), ("Num2", INT))
     assert refusal(data + value_of(OWN, b"\0", bare=True), Args) == (
-        ".Num1: a string on the wire is no int"
+        ".Num1: a str on the wire is no int"
     )
     nested = struct_of(66, ("In", OWN)) + value_of(66, b"\x01\x02\xf0", bare=True)
     assert ".In: .Num2: number of 16 bytes" in refusal(data + nested)
@@ -329,16 +329,16 @@ def test_a_wrong_hint_is_named_with_its_place() -> None:
 @pytest.mark.parametrize(
     ("value", "hint", "named"),
     [
-        ("text", int, "a string on the wire is no int"),
-        (1, str, "a int on the wire is no string"),
-        (1, float, "a int on the wire is no float64"),
+        ("text", int, "a str on the wire is no int"),
+        (1, str, "a int on the wire is no str"),
+        (1, float, "a int on the wire is no float"),
         (1, bool, "a int on the wire is no bool"),
-        (1, list[int], "a int on the wire is no []int"),
-        ([1], dict[str, int], "a slice []int on the wire is no map[string]int"),
+        (1, list[int], "a int on the wire is no list[int]"),
+        ([1], dict[str, int], "a slice []int on the wire is no dict[str, int]"),
         ({"a": 1}, Args, "a map map[string]int on the wire is no Args"),
-        (Args(1, 2), list[int], "a struct Args on the wire is no []int"),
+        (Args(1, 2), list[int], "a struct Args on the wire is no list[int]"),
         ([1, 2], tuple[int, int, int], "2 elements where 3 are wanted"),
-        (b"x", str, "a bytes on the wire is no string"),
+        (b"x", str, "a bytes on the wire is no str"),
     ],
 )
 def test_what_is_something_else_is_refused(value: Any, hint: Any, named: str) -> None:
