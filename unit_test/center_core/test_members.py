@@ -68,6 +68,11 @@ def test_the_first_report_registers_and_only_the_shape_is_news_after_it() -> Non
     assert len(made) == 1
 
 
+@pytest.mark.parametrize("address", ["db-1:80", "[::1]:80", "unix:///run/e.sock"])
+def test_any_address_that_is_spelled_as_here_enters_a_map(address: str) -> None:
+    assert flaw_of(replace(report(), address=address)) == ""
+
+
 def test_equal_lists_of_names_are_kept_once() -> None:
     servers = Members(TIMING)
     for number in (1, 2):

@@ -60,6 +60,10 @@ def test_many_points_are_sorted_in_parts_and_remembered_up_to_a_bound(
     assert 0 < len(kept) <= 10
 
 
+def test_a_member_without_points_stands_in_for_nobody() -> None:
+    assert list(SlotRing(["a:1", "b:1"], [16, 0]).walk(7)) == [0]
+
+
 def test_key_slot_is_the_low_bits_of_its_crc() -> None:
     table = SlotTable(members_of(2), owners_of(*[0, 1] * 32))
     assert len(table) == 64
