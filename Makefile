@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PREFIX ?= /usr/local
 SEEDS  ?= 200
-# Processes that share a run of the tests: most tests wait more than they compute.
-JOBS   ?= 2
+# Processes that share a run of the tests, for two cores: most tests wait more than they compute.
+JOBS   ?= 4
 # Interpreters for `make test-all`; empty: one of each other supported version that is found.
 PYTHONS ?=
 
@@ -65,7 +65,7 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	@set -e; for python in $(or $(PYTHONS),$$($(BIN)/python tools/find_pythons.py)); do \
-	  JOBS=$(JOBS) tools/test_on.sh "$$python" $(ARGS); done
+	  tools/test_on.sh "$$python" $(ARGS); done
 
 check: $(STAMP)
 	$(BIN)/ruff format --check $(RUFF_PATHS)

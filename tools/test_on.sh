@@ -12,5 +12,5 @@ if [ ! -e "$venv/.installed" ] || [ setup.cfg -nt "$venv/.installed" ]; then
   "$venv/bin/python" -m pip install --quiet --editable '.[dev,cli,crc,http,zk]'
   touch "$venv/.installed"
 fi
-exec "$venv/bin/python" -m pytest -q -n "${JOBS:-2}" --dist loadgroup --no-loadscope-reorder \
+exec "$venv/bin/python" -m pytest -q -n "$(nproc)" --dist loadgroup --no-loadscope-reorder \
   -m 'not live and not sim and not slow' "$@"
