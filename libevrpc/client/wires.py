@@ -14,6 +14,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from libevrpc.channel.connection import Connection
 from libevrpc.channel.wire import ClientWire
 from libevrpc.client.method import MethodSpec, object_method, protobuf_method, split_method
+from libevrpc.core.hello import INTERNAL_SERVICE
 from libevrpc.core.objects import encode_arguments
 from libevrpc.core.targets import Target
 from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
@@ -94,6 +95,8 @@ class _PrpcByMethod:
 
 
 def _looked_up_alone(spec: MethodSpec) -> MethodSpec:
+    if spec.service == INTERNAL_SERVICE:  # which every provider answers
+        return spec
     return replace(spec, lookup=f"{spec.service}/{spec.method}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ import pytest
 from compare.zookeeper import ZooKeeperCluster
 
 from libevrpc import RpcClient, RpcError, RpcServer, StatusCode
+from libevrpc.cli.main import main
 from unit_test.fix_net import free_port
 from unit_test.fix_rpc import ECHO, EchoHandler, request, wait_until
 from unit_test.registry.zookeeper.tree import new_name, plain_client, target_of
@@ -170,6 +172,21 @@ def test_a_client_or_server_that_ends_waits_for_no_zookeeper(
         pass
     names = {each.name for each in threading.enumerate()}
     assert not names & {"libevrpc-watch", "libevrpc-announce"}
+
+
+def test_the_program_calls_who_stands_in_mprpcs_tree(
+    zookeeper: ZooKeeperCluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    root = f"/{new_name('program')}"
+    target = target_of(zookeeper.hosts(), layout="mprpc", root=root).text
+    with provider(target, tmp_path):
+        words = ["echo.EchoService/Echo", "-d", '{"request": "hi"}', "--timeout", "30"]
+        assert main(["call", target, *words]) == 0
+        assert json.loads(capsys.readouterr().out) == {"response": "hi"}
 
 
 def test_a_mistyped_method_or_service_is_told_with_those_there_are(
