@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "samples"
 
 import echo_pb2
 
-from libevrpc import RpcServer
+from libevrpc import RpcError, RpcServer, StatusCode
 
 __all__ = ["ECHO", "echo_pb2", "server_of"]
 
@@ -40,7 +40,10 @@ class Foo:
     """A plain object with typed and untyped arguments."""
 
     def add(self, *numbers: float, scale: float = 1) -> float:
-        return sum(numbers) * scale
+        try:
+            return sum(numbers) * scale
+        except TypeError as exc:  # a well-formed call of other values than numbers
+            raise RpcError(StatusCode.INVALID_ARGUMENT, f"no numbers: {exc}") from None
 
     def Sum(self, pair: Pair) -> int:  # noqa: N802  # the name that Go peers call
         return pair.Num1 + pair.Num2
