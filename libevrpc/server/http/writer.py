@@ -45,10 +45,17 @@ class HttpWriter:
     def encode(
         self, entry: Callee, request: GuestRequest, result: Any, controller: Any
     ) -> HttpReply:
-        """See `ReplyWriter.encode`. An attachment has no place in HTTP: it is left out."""
+        """See `ReplyWriter.encode`.
+
+        Raises:
+            RpcError: 2002, the reply is too long, or has an attachment.
+        """
         call, http = _extra(request)
         if call.page is not None:
             return call.page.reply(http, result)
+        if controller is not None and controller.response_attachment:
+            text = "the reply has an attachment, which only PRPC can carry"
+            raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
         body = entry.encode(result, call.content_type)
         headers = [("Content-Type", media_type_of(call.content_type))]
         if controller is not None:

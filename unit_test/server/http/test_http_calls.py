@@ -160,6 +160,10 @@ class Told:
     def gone(self) -> None:
         raise RpcError(StatusCode.NOT_FOUND, "no such user", details={"user": "7"})
 
+    def attached(self, controller: ServerController) -> str:
+        controller.response_attachment = b"beside"
+        return "with an attachment"
+
 
 def test_metadata_go_both_ways(serve: Serve, peer: Peer) -> None:
     serving = serve()
@@ -176,6 +180,20 @@ def test_metadata_go_both_ways(serve: Serve, peer: Peer) -> None:
     answer = http.ask("/Told/gone", "[]")
     assert answer.status == 404
     assert error_of(answer)["details"] == {"user": "7"}
+
+
+def test_a_reply_with_an_attachment_fails(serve: Serve, peer: Peer) -> None:
+    serving = serve()
+    serving.server.add_object(Told())
+    http = peer(serving)
+    answer = http.ask("/Told/attached", "[]")
+    assert answer.status == 500
+    assert error_of(answer) == {
+        "code": "INTERNAL",
+        "errno": Errno.BAD_RESPONSE,
+        "text": "the reply has an attachment, which only PRPC can carry",
+    }
+    assert http.echo("still there") == "still there"
 
 
 def test_pipelined_requests_are_answered_in_order(serve: Serve, peer: Peer) -> None:
