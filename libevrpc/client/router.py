@@ -37,6 +37,12 @@ def _knows_nothing() -> None:
     """Stand in for a registry."""
 
 
+def _complainer(balancer: str) -> Callable[[Exception], object]:
+    """Return what names a program's own balancer, not the registry whose news it failed on."""
+    text = "balancer %s raised in refreshed: the servers are called all the same"
+    return lambda exc: log.error(text, balancer, exc_info=exc)
+
+
 class Router:
     """Endpoints, channels and balancer of one service. All methods: any thread.
 
@@ -86,6 +92,7 @@ class Router:
         open_channel: Callable[[Endpoint], Channel],
     ) -> None:
         balancer.probe_by_calls = False  # a frozen server would swallow the call
+        balancer.complain = _complainer(type(balancer).__name__)
         self.known = threading.Event()
         """Set while there is an endpoint to call."""
         self.remembered = False

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate
 from types import MappingProxyType
 
@@ -60,7 +60,10 @@ class Balancer:
         mean_s: smoothed latency over all endpoints, seconds; 0 before the first answer.
         probe_by_calls: True: a call that is due as a probe goes to an endpoint set aside
             (retries cover it); False: the owner probes by itself with `claim_probe`.
+        complain: takes what a subclass raises in `refreshed`; None: it goes to the caller.
     """
+
+    complain: Callable[[Exception], object] | None = None
 
     def __init__(
         self,
@@ -92,7 +95,10 @@ class Balancer:
         return ready[int(self.rng.random() * len(ready))]
 
     def refreshed(self, ready: Sequence[EndpointState], endpoints: EndpointSet) -> None:
-        """Note that the list of endpoints to choose from is another one now."""
+        """Note that the list of endpoints to choose from is another one now.
+
+        A client logs what this raises, and goes on with the list.
+        """
 
     # -- for the client ---------------------------------------------------------------
 
@@ -242,7 +248,12 @@ class Balancer:
         self._ready = [state for state in states if state.breaker.closed and state.weight > 0.0]
         self._aside = [state for state in states if not state.breaker.closed]
         self._plan_probe()
-        self.refreshed(self._ready, self._set)
+        try:
+            self.refreshed(self._ready, self._set)
+        except Exception as exc:
+            if self.complain is None:
+                raise
+            self.complain(exc)
 
     def _plan_probe(self) -> None:
         self._probe_due_s = min(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -226,3 +227,32 @@ def test_servers_come_and_go_with_the_registry() -> None:
     with pytest.raises(RpcError, match="client is closed"):
         router.pick(None, (), 0.0)
     release_loop()
+
+
+class Raising(Balancer):
+    """Cannot take any list."""
+
+    def refreshed(self, ready: object, endpoints: object) -> None:
+        raise ZeroDivisionError("as planned")
+
+
+@pytest.mark.parametrize("scheme", ["list", "file"])
+def test_a_balancer_that_raises_is_named_and_its_servers_are_called(
+    trio: Trio, tmp_path: Path, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    first, *others = (server.address for server, _ in trio)
+    listed = tmp_path / "servers"
+    listed.write_text(f"{first}\n")
+    where = f"file://{listed}" if scheme == "file" else f"list://{first}"
+    with RpcClient(where, balancer=Raising, state_dir=str(tmp_path)) as client:
+        assert client.call("Named.who", timeout_s=WAIT_S) == "a"
+        if scheme == "file":
+            listed.write_text("\n".join(others))
+            wait_until(lambda: len(client.endpoints()) == 2)
+            assert client.call("Named.who") in "bc"
+    said = [each for each in caplog.records if each.levelname != "INFO"]
+    assert said
+    assert {each.getMessage() for each in said} == {
+        "balancer Raising raised in refreshed: the servers are called all the same"
+    }
+    assert "as planned" in caplog.text
