@@ -398,8 +398,13 @@ class XClient(_Closeable):
 
     def follow(self, endpoints: tuple[Endpoint, ...]) -> None:
         """Call these servers from now on. The discovery."""
-        if not self._closed:
-            self._client.route("")[0].update(EndpointSet(endpoints))
+        try:
+            router, _ = self._client.route("")
+        except UsageError:
+            if self._closed:  # it is about to leave the discovery
+                return
+            raise
+        router.update(EndpointSet(endpoints))
 
     def _require_servers(self) -> None:
         if self._listed is not None and not self._listed.GetAll():

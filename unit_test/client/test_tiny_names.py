@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from libevrpc import ConfigError, HttpRegistry, RpcError, RpcServer, StatusCode
+from libevrpc import ConfigError, HttpRegistry, RpcClient, RpcError, RpcServer, StatusCode
 from libevrpc import UsageError as Misuse
 from libevrpc.core.targets import parse_target
 from libevrpc.tinyrpc import (
@@ -184,6 +185,31 @@ def test_a_list_that_changes(foos: dict[str, Foo]) -> None:
         discovery.Get(7)
     with pytest.raises(RpcError, match="no available servers"):
         MultiServersDiscovery([]).Get(RandomSelect)
+
+
+def test_a_client_that_closes_keeps_no_news_from_the_others(
+    foos: dict[str, Foo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = foos
+    discovery = MultiServersDiscovery([first])
+    leaving = XClient(discovery)
+    with XClient(discovery) as staying:
+        route, closer = RpcClient.route, threading.Thread(target=leaving.Close)
+
+        def racing(client: RpcClient, service: str) -> Any:
+            """Close the first client that is told, in the midst of it."""
+            if closer.ident is None:
+                closer.start()
+                wait_until(lambda: not client.endpoints())
+            return route(client, service)
+
+        with monkeypatch.context() as patches:
+            patches.setattr(RpcClient, "route", racing)
+            discovery.Update([second])
+        closer.join()
+        assert staying.Servers() == [second]
+    with pytest.raises(RpcError, match="shut down"):
+        leaving.Call("Foo.Sum", Args(1, 2))
 
 
 @pytest.mark.parametrize(
