@@ -54,6 +54,8 @@ class Connector:
         self._waiting: deque[Callable[[Outcome], object]] = deque()
         self._dialling = False
         self._attempts: dict[_Attempt, None] = {}
+        self.trouble = 0
+        """The system's number of what keeps it from connecting; any thread reads it."""
 
     def connect(self, on_done: Callable[[Outcome], object]) -> None:
         """Open a socket and give it to `on_done`, in this turn or a later one."""
@@ -84,6 +86,7 @@ class Connector:
         if self._numeric is not None:
             on_done(cannot_connect(self._endpoint, number))
             return
+        self.trouble = number
         self._kept_until_s = 0.0  # a name may have moved
         self._waiting.append(on_done)
         self._dial()
@@ -121,6 +124,7 @@ class Connector:
         if not waiting:  # closed meanwhile
             outcome.close()
             return
+        self.trouble = 0
         with contextlib.suppress(OSError):  # it has been reset already
             self._kept = outcome.family, outcome.getpeername()
             self._kept_until_s = self._loop.now_s + _NAME_KEPT_S
@@ -161,6 +165,7 @@ class _Attempt:
         number = self._sock.connect_ex(self._address[1])
         if number == errno.EAGAIN and loop.now_s < self._until_s:
             # the queue of a unix socket is full, and nothing tells when it is not
+            self._connector.trouble = number
             self._timer = loop.call_at(loop.now_s + _AGAIN_S, self._connect)
         elif number == errno.EINPROGRESS:
             loop.watch(self._sock.fileno(), WRITE, self)
@@ -196,6 +201,7 @@ class _Attempt:
     def _end(self, number: int) -> None:
         self._connector.left(self)
         if self._sock is not None and not number:
+            self._connector.trouble = 0
             self._on_done(self._sock)
             return
         if self._sock is not None:

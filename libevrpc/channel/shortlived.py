@@ -7,6 +7,7 @@ the background loop; a caller that waits sleeps at its gate.
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 import threading
 import time
@@ -89,7 +90,7 @@ class ShortConnections:
         try:
             if not gate.acquire(timeout=max(0.0, call.deadline_s - time.monotonic())):
                 if self.take(call):
-                    call.failure = self._too_late()
+                    call.failure = self._too_late(exchange)
                     call.done = True
                     self._abandon(exchange)
                 else:
@@ -177,7 +178,7 @@ class ShortConnections:
     def expire(self, exchange: _Exchange) -> None:
         """Fail a call whose deadline has come."""
         if self.take(exchange.call):
-            exchange.call.failure = self._too_late()
+            exchange.call.failure = self._too_late(exchange)
             self.finish(exchange.call)
 
     def count_no_more(self, exchange: _Exchange) -> None:
@@ -228,9 +229,15 @@ class ShortConnections:
     def _refusal(self) -> CallFailure:
         return refusal(self.peer, self.down, going_away=self.going_away, broken=False)
 
-    def _too_late(self) -> CallFailure:
-        text = f"deadline reached, no reply from {self.peer}"
-        return CallFailure(Errno.TIMED_OUT, text, sent=True)
+    def _too_late(self, exchange: _Exchange) -> CallFailure:
+        """Return the failure at the deadline of a call that has been taken out already."""
+        if exchange.connected:
+            text = f"deadline reached, no reply from {self.peer}"
+            return CallFailure(Errno.TIMED_OUT, text, sent=True)
+        why = self._connector.trouble if self._connector is not None else 0
+        text = f"{self.peer}: cannot connect: deadline reached while connecting"
+        text += f" ({os.strerror(why)})" if why else ""
+        return CallFailure(Errno.TIMED_OUT, text, sent=False)
 
     def _abandon(self, exchange: _Exchange) -> None:
         self.loop.post(exchange.end)
@@ -283,6 +290,7 @@ class _Exchange:
         "_received",
         "_timer",
         "call",
+        "connected",
         "connecting",
         "transport",
     )
@@ -291,6 +299,7 @@ class _Exchange:
         self.call = call
         self.transport: Transport | None = None
         self.connecting = False  # it counts until that has ended, wanted or not
+        self.connected = False  # until then nothing is sent; once the call is taken, never
         self._line = line
         self._frame = frame
         self._chunks: list[bytes] = []
@@ -390,6 +399,7 @@ class _Exchange:
         if isinstance(outcome, CallFailure):
             self._fail(outcome)
             return
+        self.connected = True  # before one looks whether it is wanted: who takes it reads this
         if not line.pending(self):
             outcome.close()
             self.end()

@@ -281,7 +281,8 @@ def test_a_connection_being_made_counts_though_its_call_is_over(line: Line) -> N
             for _ in range(2):
                 failure = run(connection, 0.01).failure
                 assert failure is not None
-                assert failure.errno == Errno.TIMED_OUT
+                assert (failure.errno, failure.sent) == (Errno.TIMED_OUT, False)
+                assert "cannot connect: deadline reached while connecting" in failure.text
             failure = run(connection, 0.01).failure
             assert failure is not None
             assert failure.errno == Errno.LIMIT
@@ -300,6 +301,19 @@ def test_an_address_that_does_not_accept_in_time_is_given_up(line: Line) -> None
     assert failure is not None
     assert "Connection timed out" in failure.text
     assert not failure.sent
+
+
+def test_a_deadline_while_connecting_names_what_is_in_the_way(line: Line, tmp_path: Path) -> None:
+    path = str(tmp_path / "full")
+    with socket.socket(socket.AF_UNIX) as full, socket.socket(socket.AF_UNIX) as first:
+        full.bind(path)
+        full.listen(0)
+        first.connect(path)
+        call, done = started(line.to(f"unix://{path}", kind=CountedConnections), 0.3)
+        assert done.wait(WAIT_S)
+    assert call.failure is not None
+    assert not call.failure.sent
+    assert call.failure.text.endswith("connecting (Resource temporarily unavailable)")
 
 
 def test_a_retired_line_ends_with_its_last_call(line: Line) -> None:
