@@ -457,6 +457,9 @@ def _outcome(
         return future.result()
     except EvrpcError as exc:
         return _failed(controller, exc, method, raises, None)
+    except BaseException:  # Ctrl-C, or whatever else a signal handler raises
+        future.cancel()
+        raise
 
 
 def _failed(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from libevrpc import ConfigError, RpcClient, RpcError, StatusCode, UsageError
+from libevrpc import CallFuture, ConfigError, RpcClient, RpcError, StatusCode, UsageError
 from libevrpc.core.mprpc import encode_request
 from libevrpc.errors import Errno
 from libevrpc.mprpc import (
@@ -355,6 +355,24 @@ def test_controllers_reset_fail_and_cancel(tmp_path: Path, channel: Make) -> Non
         assert responses[-1].success
         assert stub.Login(controller, 3, done) is None
         assert responses[-1] is None
+
+
+def test_an_interrupt_ends_the_call(
+    tmp_path: Path, channel: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(tmp_path, *LOCAL)
+    users = Users()
+
+    def interrupted(future: CallFuture, timeout_s: float | None = None) -> None:
+        assert users.entered.wait(WAIT_S)
+        raise KeyboardInterrupt
+
+    with providing(users) as provider:
+        stub = MprpcStub(USER, channel(provider.server.address, timeout_s=6 * WAIT_S))
+        monkeypatch.setattr(CallFuture, "result", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stub.Login(None, login(b"wait"))
+        assert users.cancelled.wait(WAIT_S)
 
 
 def test_a_service_of_another_package_with_the_same_name_is_refused(tmp_path: Path) -> None:
