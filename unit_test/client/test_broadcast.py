@@ -277,3 +277,24 @@ def test_not_knowing_who_is_there_is_a_failure(tmp_path: Path) -> None:
     ):
         client.broadcast("Foo.Sum", [1], timeout_s=0.3)
     assert caught.value.code is StatusCode.UNAVAILABLE
+
+
+def test_a_broadcast_whose_time_is_over_waits_for_no_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[threading.Event] = []
+
+    class Told(threading.Event):
+        def set(self) -> None:
+            woken.append(self)
+            super().set()
+
+    told = SimpleNamespace(Event=Told, Lock=threading.Lock)
+    target = f"center://127.0.0.1:{free_port()}"
+    with RpcClient(target, state_dir=str(tmp_path)) as client:
+        router, _ = client.route("Foo")
+        monkeypatch.setattr(broadcast_module, "threading", told)
+        with pytest.raises(RpcError):
+            client.broadcast("Foo.Sum", [1], timeout_s=0.01)
+        router.update(EndpointSet((parse_endpoint("127.0.0.1:1"),)))
+    assert not woken  # neither by the news nor by the end
