@@ -62,28 +62,30 @@ class View:
 
     def __init__(self, target: str, folder: Path) -> None:
         self._changed = threading.Condition()
-        self._endpoints = EndpointSet(())
-        self._at_s = 0.0
+        self._since: dict[str, tuple[tuple[str, ...] | None, float]] = {}
         parsed, settings = parse_target(target), ClientSettings(state_dir=str(folder))
         self._resolver = open_resolver(parsed, SERVICE, settings)
         self._resolver.start(self._take)
 
     def _take(self, endpoints: EndpointSet) -> None:
+        now_s = time.monotonic()
+        told = {each.address: each.tags for each in endpoints.endpoints if each.weight}
         with self._changed:
-            self._endpoints, self._at_s = endpoints, time.monotonic()
+            for address in told.keys() | self._since.keys():
+                if self._said(address)[0] != told.get(address):
+                    self._since[address] = told.get(address), now_s
             self._changed.notify_all()
 
-    def _tags(self, address: str) -> tuple[str, ...] | None:
-        """Return a server's tags; None: it is not there, or takes no calls."""
-        found = self._endpoints.endpoints
-        return next((each.tags for each in found if each.address == address and each.weight), None)
+    def _said(self, address: str) -> tuple[tuple[str, ...] | None, float]:
+        """Return a server's tags, None: it is not there, or takes no calls; and since when."""
+        return self._since.get(address, (None, 0.0))
 
     def until(self, address: str, tags: tuple[str, ...] | None) -> float:
-        """Wait until a server is told with these tags; None: until it is not; return when."""
+        """Wait until a server is told with these tags; None: until it is not; return since when."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._tags(address) == tags, WAIT_S):
+            if not self._changed.wait_for(lambda: self._said(address)[0] == tags, WAIT_S):
                 raise SystemExit(f"not within {WAIT_S:g} s; {self._resolver.trouble()}")
-            return self._at_s
+            return self._said(address)[1]
 
     def close(self) -> None:
         self._resolver.close()
