@@ -7,6 +7,7 @@ long as the system's resolver likes.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 import threading
@@ -51,10 +52,11 @@ Address = tuple[socket.AddressFamily, Any]
 
 @dataclass(frozen=True, slots=True)
 class DialTimes:
-    """How long the parts may take, in seconds: the name, and each address."""
+    """How long the parts may take, in seconds: the name, and all its addresses; and both."""
 
     resolve_s: float
     connect_s: float
+    both_s: float = math.inf
 
 
 def dial(endpoint: Endpoint, times: DialTimes) -> socket.socket | CallFailure:
@@ -62,12 +64,13 @@ def dial(endpoint: Endpoint, times: DialTimes) -> socket.socket | CallFailure:
 
     Returns a connected, tuned socket, or why there is none (nothing was sent).
     """
+    by_s = time.monotonic() + times.both_s
     try:
-        addresses = _addresses(endpoint, times.resolve_s)
+        addresses = _addresses(endpoint, min(times.resolve_s, times.both_s))
     except OSError as exc:
         text = f"{endpoint.address}: cannot resolve: {exc.strerror or exc}"
         return CallFailure(Errno.FAILED_SOCKET, text, sent=False)
-    until_s = time.monotonic() + times.connect_s
+    until_s = min(by_s, time.monotonic() + times.connect_s)
     last: OSError = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
     for position, (family, address) in enumerate(addresses):
         left = len(addresses) - position

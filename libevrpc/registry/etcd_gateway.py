@@ -28,6 +28,7 @@ from libevrpc.registry.etcd_wire import (
     number,
     object_of,
 )
+from libevrpc.registry.punctual import PunctualSocket, dial_by
 from libevrpc.registry.session import RegistryError
 
 __all__ = ["EtcdGateway", "EtcdStream", "RefusedError", "credentials_of"]
@@ -228,7 +229,7 @@ class EtcdGateway:
         try:
             connection = self._connected(by_s)
             connection.request("POST", path, json.dumps(body).encode("ascii"), headers)
-            status, kept, data = _read_answer(connection, by_s)
+            status, kept, data = _read_answer(connection)
         except TimeoutError:
             raise _UnansweredError(f"etcd {self.member}: no answer in time") from None
         except (OSError, http.client.HTTPException, ValueError) as exc:
@@ -244,13 +245,13 @@ class EtcdGateway:
             raise _UnansweredError(f"etcd {self.member}: {exc}") from None
 
     def _connected(self, by_s: float) -> http.client.HTTPConnection:
-        left_s = max(0.01, by_s - monotonic_s())
         if self._connection is None:
-            host, port = self.member.host, self.member.port
-            timeout_s = min(CONNECT_S, left_s)
-            self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
-            self._connection.connect()
-        self._connection.sock.settimeout(left_s)
+            made = http.client.HTTPConnection(self.member.host, self.member.port)
+            made.sock = dial_by(self.member, by_s, CONNECT_S)
+            self._connection = made
+        sock = self._connection.sock
+        assert isinstance(sock, PunctualSocket)
+        sock.expect_by(by_s)
         return self._connection
 
     def _understood(self, status: int, data: bytes) -> dict[str, Any]:
@@ -308,9 +309,8 @@ def _told(exc: Exception) -> str:
     return f"{type(exc).__name__}: {str(exc)[:SHOWN_CHARS]}"
 
 
-def _read_answer(connection: http.client.HTTPConnection, by_s: float) -> tuple[int, bool, bytes]:
+def _read_answer(connection: http.client.HTTPConnection) -> tuple[int, bool, bytes]:
     """Return status, whether the connection can be used again, and body."""
-    sock = connection.sock  # which a last answer takes from the connection
     with connection.getresponse() as response:
         kept = not response.will_close
         body = bytearray()
@@ -318,10 +318,6 @@ def _read_answer(connection: http.client.HTTPConnection, by_s: float) -> tuple[i
             body += part
             if len(body) > ANSWER_BYTES_MAX:
                 raise http.client.HTTPException(f"answers more than {ANSWER_BYTES_MAX} bytes")
-            left_s = by_s - monotonic_s()
-            if left_s <= 0.0:
-                raise TimeoutError
-            sock.settimeout(left_s)
         if response.length:
             raise http.client.IncompleteRead(bytes(body), response.length)
         return response.status, kept, bytes(body)
@@ -358,9 +354,7 @@ class EtcdStream:
             "\r\n",
         ]
         try:
-            address = (self.member.host, self.member.port)
-            left_s = max(0.01, by_s - monotonic_s())
-            self._sock = socket.create_connection(address, min(CONNECT_S, left_s))
+            self._sock = dial_by(self.member, by_s, CONNECT_S)
             self._sock.sendall("\r\n".join(lines).encode("ascii") + data)
         except TimeoutError:
             raise _UnansweredError(f"etcd {self.member}: no connection in time") from None

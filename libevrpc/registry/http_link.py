@@ -12,6 +12,7 @@ from libevrpc.core.http import HttpAnswer, HttpLimits
 from libevrpc.core.http1 import HttpAnswerReader
 from libevrpc.core.oneline import one_line
 from libevrpc.errors import ProtocolError
+from libevrpc.registry.punctual import dial_by
 from libevrpc.registry.session import RegistryError
 
 __all__ = ["ASK_S", "HttpLink"]
@@ -58,7 +59,7 @@ class HttpLink:
         """
         by_s = monotonic_s() + timeout_s
         try:
-            with self._connected(by_s) as sock:
+            with dial_by(self._endpoint, by_s) as sock:
                 self._sock = sock
                 if interruptible and self._interrupted:
                     raise self._error("interrupted")
@@ -66,7 +67,7 @@ class HttpLink:
                 reader = HttpAnswerReader(method, LIMITS)
                 answer = None
                 while answer is None:
-                    sock.settimeout(max(0.001, by_s - monotonic_s()))
+                    sock.expect_by(by_s)
                     answer = reader.receive(sock.recv(RECEIVE_BYTES))
                 return answer
         except TimeoutError:
@@ -100,20 +101,6 @@ class HttpLink:
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-
-    def _connected(self, by_s: float) -> socket.socket:
-        left_s = by_s - monotonic_s()
-        if not self._endpoint.path:
-            address = (self._endpoint.host, self._endpoint.port)
-            return socket.create_connection(address, timeout=left_s)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(left_s)
-            sock.connect(self._endpoint.path)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
 
     def _request(self, method: str, headers: Mapping[str, str], body: bytes) -> bytes:
         lines = [f"{method} {self._path} HTTP/1.1"]

@@ -218,7 +218,7 @@ def test_two_registries_know_the_same_and_one_may_be_down(
         foreign.servers.pop("tcp@10.0.0.1:1")
         view.until_addresses(SERVER.address)
     down.close()
-    assert f"{refused}: Connection refused; going on with the others" in caplog.text
+    assert f"{refused}: cannot connect: Connection refused; going on with the others" in caplog.text
 
 
 def test_what_only_a_silent_registry_listed_stays_until_another_drops_it(fake: Fake) -> None:
