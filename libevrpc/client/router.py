@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from random import Random
 
 from libevrpc.channel.call import ClientCall
 from libevrpc.channel.channel import Channel
 from libevrpc.clock import monotonic_s
 from libevrpc.core.balancers import Balancer
-from libevrpc.core.endpoints import Endpoint, EndpointSet
+from libevrpc.core.endpoints import Endpoint, EndpointSet, doubled
 from libevrpc.core.retry import GiveUp, Retry, RetryBudget, RetryPolicy
 from libevrpc.errors import Errno, RpcError, StatusCode
 from libevrpc.loop.eventloop import EventLoop
@@ -124,7 +125,17 @@ class Router:
         self._waiters: dict[tuple[Callable[[], object], threading.Event], None] = {}
 
     def update(self, endpoints: EndpointSet) -> None:
-        """Take a new set; channels of endpoints that left end with their last call."""
+        """Take a new set; channels of endpoints that left end with their last call.
+
+        An address that is there twice, with two transports, is taken once: the first one counts.
+        """
+        twice = doubled(endpoints.endpoints)
+        if twice:
+            text = "an address is one server: left out is the second transport (%s) of %s"
+            log.warning(text, twice[0].transport or "none", twice[0])
+            first = {each.address: each for each in reversed(endpoints.endpoints)}
+            kept = (each for each in endpoints.endpoints if first[each.address] is each)
+            endpoints = replace(endpoints, endpoints=tuple(kept))
         with self._lock:
             if self.closed:
                 return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Endpoint",
     "EndpointSet",
+    "doubled",
     "format_address",
     "is_host_name",
     "is_usual",
@@ -144,6 +146,20 @@ class EndpointSet:
     version: tuple[int, int] = (0, 0)
     vnodes: tuple[int, ...] = ()
     remembered: bool = False
+
+
+def doubled(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """Return those whose address stands before them with another transport. Any thread.
+
+    An address is one server, with one channel, one set of counters and one result of a
+    broadcast, however its connections begin: the first one stays.
+    """
+    first: dict[str, str] = {}
+    return tuple(
+        each
+        for each in endpoints
+        if first.setdefault(each.address, each.transport) != each.transport
+    )
 
 
 def parse_endpoint(text: str, *, listening: bool = False) -> Endpoint:

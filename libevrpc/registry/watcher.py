@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from libevrpc.clock import monotonic_s
-from libevrpc.core.endpoints import Endpoint, EndpointSet
+from libevrpc.core.endpoints import Endpoint, EndpointSet, doubled
 from libevrpc.core.watching import ENDPOINTS_MAX, Watching, WatchPolicy, WatchStep
 from libevrpc.errors import Errno, RpcError, StatusCode
 from libevrpc.registry.record import decode_list, encode_list
@@ -59,6 +59,7 @@ class SessionResolver:
         self._begun_s = 0.0
         self._ending = False
         self._overfull = False
+        self._doubled: tuple[Endpoint, ...] = ()
         self._nap = Nap()
         self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="libevrpc-watch", daemon=True)
@@ -158,6 +159,7 @@ class SessionResolver:
         if troubled:
             log.info("registry answers again: %s service=%s", self._registry, self._service)
         self._mind_room(machine.overfull)
+        self._mind_doubles(doubled(found))
         if news is not None:
             self._tell(news)
 
@@ -171,6 +173,19 @@ class SessionResolver:
                 ENDPOINTS_MAX,
             )
         self._overfull = bool(overfull)
+
+    def _mind_doubles(self, twice: tuple[Endpoint, ...]) -> None:
+        if twice and twice != self._doubled:
+            log.warning(
+                "registry %s names %d addresses of %s with two transports, such as %s with %s:"
+                " an address is one server, the first one counts",
+                self._registry,
+                len(twice),
+                self._service,
+                twice[0],
+                twice[0].transport or "none",
+            )
+        self._doubled = twice
 
     def _tell(self, news: EndpointSet) -> None:
         if self._ending:

@@ -187,6 +187,18 @@ def test_a_list_that_changes(foos: dict[str, Foo]) -> None:
         MultiServersDiscovery([]).Get(RandomSelect)
 
 
+def test_an_address_with_two_transports_is_one_server(
+    foos: dict[str, Foo], caplog: pytest.LogCaptureFixture
+) -> None:
+    address = plain(next(iter(foos)))
+    both = [f"tcp@{address}", f"http@{address}", f"tcp@{address}"]
+    with XClient(MultiServersDiscovery(both)) as client:
+        assert client.Servers() == both[:1]
+        assert client.Broadcast("Foo.Sum", Args(1, 2), int) == 3
+    assert next(iter(foos.values())).calls == 1
+    assert f"left out is the second transport (http) of {address}" in caplog.text
+
+
 def test_a_client_that_closes_keeps_no_news_from_the_others(
     foos: dict[str, Foo], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,24 @@ def test_a_list_is_told_and_each_change_of_it(
     assert lists.get(timeout=WAIT_S) == told()
 
 
+def test_an_address_with_two_transports_is_told_once_and_named_once(
+    registry: ScriptedRegistry,
+    resolver: SessionResolver,
+    lists: Lists,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    again = Endpoint("b", 1, transport="tcp")
+    registry.servers = (B, again)
+    resolver.start(lists.put)
+    assert lists.get(timeout=WAIT_S) == told(B)
+    registry.change(A, B, again)
+    assert lists.get(timeout=WAIT_S) == told(A, B)
+    assert lines(caplog) == [
+        "WARNING registry fake://r names 1 addresses of x.Y with two transports,"
+        " such as b:1 with tcp: an address is one server, the first one counts"
+    ]
+
+
 def test_a_thousand_changes_are_told_in_a_few_lists(
     registry: ScriptedRegistry, tmp_path: Path, lists: Lists
 ) -> None:
