@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from libevrpc.core.balancers import (
     BALANCERS,
     Balancer,
+    EndpointState,
     P2cBalancer,
     VnodeBalancer,
     balancer_named,
@@ -354,3 +356,21 @@ def test_any_history_leaves_an_endpoint_to_call(
             if given_to is not None:
                 balancer.started(given_to, now_s)
         assert all(state.in_flight >= 0 for state in balancer.states())
+
+
+class Raising(Balancer):
+    """Takes no list."""
+
+    def refreshed(self, ready: Sequence[EndpointState], endpoints: EndpointSet) -> None:
+        raise LookupError("no such rack")
+
+
+def test_what_a_subclass_raises_over_a_list_goes_to_who_asked_for_it() -> None:
+    balancer = Raising(random.Random(1))
+    with pytest.raises(LookupError, match="no such rack"):
+        balancer.update(EndpointSet((A,)))
+    told: list[str] = []
+    balancer.complain = lambda exc: told.append(str(exc))
+    balancer.update(ALL)
+    assert told == ["no such rack"]
+    assert balancer.pick(0.0) in (A, B, C)
