@@ -123,6 +123,7 @@ def junk_for(port: int) -> None:
                 continue
 
 
+@pytest.mark.alone  # its leader must stay
 def test_junk_on_both_ports_changes_nothing(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
         leader = cluster.leader()

@@ -119,6 +119,7 @@ def test_calls_go_on_while_the_list_changes(tmp_path: Path, steps: list[list[int
         assert not load.failures
 
 
+@pytest.mark.alone  # its leader must stay
 def test_a_center_that_comes_back_with_the_old_list_changes_nothing(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
         cluster.leader()

@@ -38,6 +38,7 @@ def test_a_center_without_its_key_does_not_start(cluster: KeyedCluster) -> None:
     assert "centers_list has no keys" in refused(*cluster.words(1)[2:])
 
 
+@pytest.mark.alone  # its leader must stay
 def test_a_center_with_a_key_that_the_others_do_not_know_is_left_out(
     cluster: KeyedCluster,
 ) -> None:
