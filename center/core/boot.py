@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from center.core.messages import Introduction
 from center.core.quorum import majority
+from center.core.record import Record
 
 __all__ = ["Boot"]
 
@@ -21,6 +22,23 @@ class Boot:
         self.damaged = damaged
         self._heard: dict[int, Introduction] = {}
         self.trusted = trusted or (not others and not damaged)
+
+    @classmethod
+    def from_disk(
+        cls, others: tuple[int, ...], record: Record | None, *, damaged: bool, new_cluster: bool
+    ) -> Boot:
+        """Begin with what the store holds.
+
+        A record that says nothing was written to try a disk: it is as good as none, and where
+        it says that something was forgotten, it stands over what could not be read.
+        """
+        something = record is not None and record.says_something
+        forgot = record is not None and record.forgot
+        return cls(
+            others,
+            trusted=new_cluster or (something and not forgot),
+            damaged=damaged or (forgot and not something),
+        )
 
     def hear(self, sender: int, introduction: Introduction) -> bool:
         """Take in who another center is; True: all others are empty, `floor` is to be promised.

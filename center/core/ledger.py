@@ -159,11 +159,17 @@ class Ledger:
         """Return whether nothing could be written for `span_s` or longer."""
         return self._failures > 0 and now_s - self._failing_since_s >= span_s
 
-    def probe(self, now_s: float) -> list[Action]:
-        """Write what is durable again, now and then, to see whether a failing disk writes."""
+    def probe(self, now_s: float, *, damaged: bool) -> list[Action]:
+        """Write what is durable again, now and then, to see whether a failing disk writes.
+
+        `damaged`: what was on the disk could not be read; where this is written over it the
+        next start must still know that something is lost.
+        """
         if not self._failures or self._writing is not None or now_s < self._probe_s:
             return []
-        return self._want(self.durable, lambda done_s: [])
+        record = self.durable
+        lost = record.forgot or (damaged and not record.says_something)
+        return self._want(replace(record, forgot=lost), lambda done_s: [])
 
 
 def _settles(record: Record) -> bool:

@@ -111,8 +111,7 @@ class Node:
         self._incarnation = chance.getrandbits(INCARNATION_BITS)
         self._ledger = Ledger(record, voters.digest, voters.generation)
         others = tuple(each for each in voters.ids if each != me)
-        remembers = record is not None and not record.forgot
-        self._boot = Boot(others, trusted=new_cluster or remembers, damaged=damaged)
+        self._boot = Boot.from_disk(others, record, damaged=damaged, new_cluster=new_cluster)
         self._role = Role(
             me,
             voters,

@@ -60,6 +60,14 @@ class Record:
         """Stamp of the stored map, (0, 0) without one."""
         return NO_STAMP if self.map is None else self.map.stamp
 
+    @property
+    def says_something(self) -> bool:
+        """Whether there is anything to remember: a promise or a map.
+
+        A center that tries a disk which failed writes what it has, be it nothing.
+        """
+        return self.map is not None or self.accepted_epoch > 0
+
     def fits(self, voters: Voters) -> bool:
         """Return whether a process with the list `voters` may go on from this record.
 

@@ -453,7 +453,7 @@ class Role:
 
     def tick(self, now_s: float) -> list[Action]:
         """Do what is due in the present role."""
-        actions = self.ledger.probe(now_s)
+        actions = self.ledger.probe(now_s, damaged=self.boot.damaged)
         needs_disk = self.reign is not None or self.candidacy is not None
         if (needs_disk or self.state is State.FOLLOWING) and self.disk_fails(now_s):
             actions += self.look(now_s, f"cannot write: {self.ledger.trouble}")

@@ -83,7 +83,9 @@ class Disk:
     def forgot(self) -> bool:
         """Whether a center may have promised or stored what this disk does not hold."""
         record = self.record
-        return record is None or (record.map is None and (self._wiped or record.forgot))
+        if record is None or not record.says_something:
+            return True
+        return record.map is None and (self._wiped or record.forgot)
 
     def wipe(self) -> None:
         """Forget everything."""

@@ -7,6 +7,7 @@ import pytest
 from center.core.ballot import State
 from center.core.events import ServerReport
 from center.core.messages import Report
+from center.core.record import Record
 from unit_test.center_core.pump import Pump
 
 
@@ -114,3 +115,41 @@ def test_a_single_center_leads_again_by_itself() -> None:
     assert len(pump.hosts[1].logs) < 12
     pump.hosts[1].disk_fails = False
     pump.run_until(lambda: pump.leaders() == [1], limit_s=1.5)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_disk_that_is_tried_makes_no_memory_of_none(damaged: bool) -> None:
+    pump = started()
+    victim = others(pump, pump.leader())[0]
+    host = pump.hosts[victim]
+    pump.kill(victim)
+    pump.wipe(victim)
+    host.disk_fails = True
+    pump.start(victim, damaged=damaged)
+    pump.run(3.0)
+    pump.isolate(victim)
+    pump.run(1.0)
+    host.disk_fails = False
+    pump.run(3.0)  # it writes what it has, which is nothing
+    assert host.record is not None
+    assert not host.record.says_something
+    pump.kill(victim)
+    pump.start(victim)
+    pump.run(1.0)
+    assert not pump.node(victim).snapshot(pump.now_s).votes
+    pump.heal()
+    pump.run(2.0)
+    assert pump.settled()
+    assert pump.node(victim).snapshot(pump.now_s).votes
+
+
+def test_a_single_center_of_damaged_state_does_not_begin_anew_by_itself() -> None:
+    pump = Pump(1)
+    pump.with_record(1, forgot=True)  # what a damaged one writes when it tries its disk
+    pump.start(1)
+    pump.run(3.0)
+    assert pump.leaders() == []
+    pump.with_record(1, forgot=False)
+    pump.start(1)
+    pump.run_until(lambda: pump.leaders() == [1])
+    assert pump.hosts[1].record != Record()
