@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,6 +29,11 @@ DIAL_TIMEOUT_S = 0.3
 HOLD_S = 0.1
 """A dying process may still accept what it is about to reset: a port is alive if the
 connection outlives this."""
+PATIENT_S = 1.5
+"""The same, as long as not many are asked. Linux closes what a killed process had open from the
+newest to the oldest, so its listening socket comes last, and on a busy machine late."""
+PATIENT_MAX = 4
+"""Most dials that hold so long at once; the other threads are for those behind them."""
 TRIES_MAX = 3
 """Dials until a port that hangs up at once counts as alive."""
 REPORTERS_MAX = 10_000
@@ -45,6 +51,7 @@ class Dials:
     def __init__(self, on_result: Callable[[DialResult], object]) -> None:
         self._on_result = on_result
         self._pool = ThreadPoolExecutor(DIAL_THREADS_MAX, thread_name_prefix="center-dial")
+        self._patient = threading.BoundedSemaphore(PATIENT_MAX)
         self._reporters: dict[str, str] = {}
         self._older: dict[str, str] = {}
 
@@ -66,31 +73,37 @@ class Dials:
 
     def _dial(self, address: str, session: str) -> None:
         peer = self._reporters.get(address) or self._older.get(address, "")
+        reporter = peer.rpartition(":")[0].strip("[]")
+        patient = self._patient.acquire(blocking=False)
         try:
-            outcome = dial(parse_endpoint(address), peer.rpartition(":")[0].strip("[]"))
+            outcome = dial(parse_endpoint(address), reporter, PATIENT_S if patient else HOLD_S)
         except ConfigError as exc:
             log.warning("cannot dial %s: %s", address, exc)
             outcome = DialOutcome.TIMEOUT
+        finally:
+            if patient:
+                self._patient.release()
         log.debug("dialled address=%s outcome=%s", address, outcome.value)
         self._on_result(DialResult(address, outcome, session))
 
 
-def dial(endpoint: Endpoint, reporter: str) -> DialOutcome:
-    """Try a port; only a refusal is proof. Blocks for less than a second, names for longer.
+def dial(endpoint: Endpoint, reporter: str, hold_s: float) -> DialOutcome:
+    """Try a port; only a refusal is proof. Blocks for a second more than `hold_s`, names longer.
 
     Args:
         endpoint: where a server said it listens.
         reporter: the host that said so; no other one is dialled.
+        hold_s: a port is alive if a connection to it outlives this.
     """
     if endpoint.path:  # a name in our own file system
         local = same_host(reporter, "127.0.0.1")
-        return _insist(socket.AF_UNIX, endpoint.path) if local else DialOutcome.TIMEOUT
+        return _insist(socket.AF_UNIX, endpoint.path, hold_s) if local else DialOutcome.TIMEOUT
     try:
         found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except OSError:
         return DialOutcome.TIMEOUT
     own = [each for each in found if same_host(str(each[4][0]), reporter)]
-    outcomes = {_insist(family, address) for family, _, _, _, address in own[:2]}
+    outcomes = {_insist(family, address, hold_s) for family, _, _, _, address in own[:2]}
     return outcomes.pop() if len(outcomes) == 1 else DialOutcome.TIMEOUT
 
 
@@ -113,16 +126,16 @@ def _plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _insist(family: socket.AddressFamily, address: Any) -> DialOutcome:
+def _insist(family: socket.AddressFamily, address: Any, hold_s: float) -> DialOutcome:
     """Dial again while somebody accepts only to hang up."""
     for _ in range(TRIES_MAX):
-        outcome = _try(family, address)
+        outcome = _try(family, address, hold_s)
         if outcome is not None:
             return outcome
     return DialOutcome.ACCEPTED
 
 
-def _try(family: socket.AddressFamily, address: Any) -> DialOutcome | None:
+def _try(family: socket.AddressFamily, address: Any, hold_s: float) -> DialOutcome | None:
     """Dial once; None: the connection stood, and broke at once."""
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.settimeout(DIAL_TIMEOUT_S)
@@ -132,7 +145,7 @@ def _try(family: socket.AddressFamily, address: Any) -> DialOutcome | None:
             return DialOutcome.REFUSED if exc.errno in _REFUSED else DialOutcome.TIMEOUT
         if family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():
             return DialOutcome.REFUSED  # a free port of this machine was given to the dial itself
-        sock.settimeout(HOLD_S)
+        sock.settimeout(hold_s)
         try:
             return None if not sock.recv(1) else DialOutcome.ACCEPTED
         except TimeoutError:

@@ -12,12 +12,19 @@ import pytest
 
 from center import dials
 from center.core.events import DialOutcome, DialResult
-from center.dials import Dials, dial
+from center.dials import HOLD_S, Dials
+from center.dials import dial as dial_for
 from libevrpc.core.endpoints import Endpoint, parse_endpoint
 from unit_test.fix_net import free_port
 
 pytestmark = pytest.mark.live
 HERE = "127.0.0.1"
+PATIENT_S = 5.0
+"""As long as a busy machine may need to end a connection."""
+
+
+def dial(endpoint: Endpoint, reporter: str, hold_s: float = HOLD_S) -> DialOutcome:
+    return dial_for(endpoint, reporter, hold_s)
 
 
 def test_a_port_that_listens_is_alive() -> None:
@@ -74,23 +81,15 @@ class HangingUp:
         self._server.close()
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a dial wait for its end for as long as a busy machine may need."""
-    monkeypatch.setattr(dials, "HOLD_S", 5.0)
-
-
-@pytest.mark.usefixtures("patient")
 def test_a_port_that_hangs_up_and_then_refuses_is_dead() -> None:
     """So does a killed process whose listening socket closes after its connections."""
     with HangingUp(1) as dying:
-        assert dial(dying.endpoint, HERE) is DialOutcome.REFUSED
+        assert dial(dying.endpoint, HERE, PATIENT_S) is DialOutcome.REFUSED
 
 
-@pytest.mark.usefixtures("patient")
 def test_a_port_that_always_hangs_up_is_alive() -> None:
     with HangingUp(dials.TRIES_MAX) as busy:
-        assert dial(busy.endpoint, HERE) is DialOutcome.ACCEPTED
+        assert dial(busy.endpoint, HERE, PATIENT_S) is DialOutcome.ACCEPTED
 
 
 def test_a_port_that_does_not_answer_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,3 +122,37 @@ def test_results_come_back_for_whatever_was_asked() -> None:
         DialResult(dead, DialOutcome.REFUSED, "its session"),
         DialResult("nonsense", DialOutcome.TIMEOUT),
     }
+
+
+def test_a_killed_process_whose_port_closes_late_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dials, "PATIENT_S", PATIENT_S)
+    results: queue.SimpleQueue[DialResult] = queue.SimpleQueue()
+    dialler = Dials(results.put)
+    with socket.create_server((HERE, 0)) as dying:
+        address = f"{HERE}:{dying.getsockname()[1]}"
+        dialler.reported(address, f"{HERE}:1")
+        dialler.dial(address)
+        with pytest.raises(queue.Empty):
+            results.get(timeout=3 * HOLD_S)
+    assert results.get(timeout=PATIENT_S) == DialResult(address, DialOutcome.REFUSED)
+    dialler.close()
+
+
+def test_only_a_few_dials_are_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dials, "PATIENT_S", 60.0)
+    results: queue.SimpleQueue[DialResult] = queue.SimpleQueue()
+    dialler = Dials(results.put)
+    with contextlib.ExitStack() as listening:
+        addresses = []
+        for _ in range(dials.PATIENT_MAX + 1):
+            server = listening.enter_context(socket.create_server((HERE, 0)))
+            addresses.append(f"{HERE}:{server.getsockname()[1]}")
+            dialler.reported(addresses[-1], f"{HERE}:1")
+        for address in addresses:
+            dialler.dial(address)
+        first = results.get(timeout=PATIENT_S)
+        assert first.outcome is DialOutcome.ACCEPTED
+    others = {results.get(timeout=PATIENT_S) for _ in range(dials.PATIENT_MAX)}
+    dialler.close()
+    assert {each.outcome for each in others} == {DialOutcome.REFUSED}
+    assert {first.address, *(each.address for each in others)} == set(addresses)
