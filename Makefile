@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 PREFIX ?= /usr/local
 SEEDS  ?= 200
 # Processes that share a run of the tests, for two cores: most tests wait more than they compute.
-JOBS   ?= 4
+JOBS   ?= 2
 # Interpreters for `make test-all`; empty: one of each other supported version that is found.
 PYTHONS ?=
 

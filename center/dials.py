@@ -87,7 +87,7 @@ class Dials:
         self._on_result(DialResult(address, outcome, session))
 
 
-def dial(endpoint: Endpoint, reporter: str, hold_s: float) -> DialOutcome:
+def dial(endpoint: Endpoint, reporter: str, hold_s: float = HOLD_S) -> DialOutcome:
     """Try a port; only a refusal is proof. Blocks for a second more than `hold_s`, names longer.
 
     Args:
