@@ -18,7 +18,7 @@ from unit_test.interop.clusters import ROOT, wait_until
 
 pytestmark = pytest.mark.live
 
-SOON_S = 0.2
+SOON_S = 1.0
 
 
 @pytest.fixture
