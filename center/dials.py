@@ -88,7 +88,9 @@ class Dials:
 
 
 def dial(endpoint: Endpoint, reporter: str, hold_s: float = HOLD_S) -> DialOutcome:
-    """Try a port; only a refusal is proof. Blocks for a second more than `hold_s`, names longer.
+    """Try a port; only a refusal is proof. Blocks: names for as long as their look-up takes.
+
+    Besides that, TRIES_MAX times DIAL_TIMEOUT_S and `hold_s` at most, for each of two addresses.
 
     Args:
         endpoint: where a server said it listens.

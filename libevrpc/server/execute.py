@@ -221,8 +221,8 @@ def answer(call: ServerCall, controller: ServerController, result: Any) -> bool:
         return refuse(call, Errno.BAD_RESPONSE, text, StatusCode.INTERNAL)
     if call.session.in_flight.pop(call, _GONE) is _GONE:
         return False
-    call.controller = None  # they hold each other: freed now, not when garbage is collected
     call.session.reply(call, frame)
+    call.controller = None  # they hold each other: freed now, not when garbage is collected
     return True
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from center import dials
 from center.core.events import DialOutcome, DialResult
-from center.dials import HOLD_S, Dials
-from center.dials import dial as dial_for
+from center.dials import HOLD_S, Dials, dial
 from libevrpc.core.endpoints import Endpoint, parse_endpoint
 from unit_test.fix_net import free_port
 
@@ -21,10 +20,6 @@ pytestmark = pytest.mark.live
 HERE = "127.0.0.1"
 PATIENT_S = 5.0
 """As long as a busy machine may need to end a connection."""
-
-
-def dial(endpoint: Endpoint, reporter: str, hold_s: float = HOLD_S) -> DialOutcome:
-    return dial_for(endpoint, reporter, hold_s)
 
 
 def test_a_port_that_listens_is_alive() -> None:
