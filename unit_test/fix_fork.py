@@ -1,9 +1,8 @@
 """Children that a test forks off itself, while other threads of it run.
 
 Such a child has no more than the thread that forked, and every lock that another thread held then
-is held for ever in it. The measuring of coverage has such locks, and takes them when a process
-ends by `os._exit`: a child that ended so would hang now and then. So it says its result through a
-pipe and is killed, and what it ran is not counted.
+is held for ever in it; so none of what runs at the end of a process may run in it. It says its
+result through a pipe and is killed, and what it ran is not counted.
 """
 
 from __future__ import annotations

@@ -121,8 +121,7 @@ class LoggedSession(Session):
             f"OK{size}" if error is None else one_line(str(error)),
         )
 
-    def reply(self, call: ServerCall, frame: bytes) -> None:
-        """See `Session.reply`."""
+    def _write(self, call: ServerCall, frame: bytes) -> None:
         for told in PrpcDecoder("client", self.limits.wire).receive_data(frame):
             if isinstance(told, Reply):
                 size = f" bytes={len(told.payload) + len(told.attachment)}"
@@ -130,7 +129,7 @@ class LoggedSession(Session):
         self.note_end(
             call.request, "", None
         )  # one beyond the limits of requests, which may be lower
-        super().reply(call, frame)
+        super()._write(call, frame)
 
     def _tell(self, request: Request, errno: int, text: str) -> None:
         self.note_end(request, "", RpcError.from_errno(errno, text))

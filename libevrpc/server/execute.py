@@ -31,7 +31,6 @@ __all__ = ["answer", "execute", "note_slow", "refuse", "run_direct", "running_ca
 
 log = logging.getLogger(__name__)
 
-_GONE = object()
 _INT31 = 0x7FFFFFFF
 """Error numbers are positive int32 values."""
 _SYSTEM_ERRNO_MAX = 133
@@ -147,8 +146,7 @@ def _run(call: ServerCall) -> None:
     payload = entry.encode(result, request.content_type)
     session.check_reply(len(payload))
     frame = encode_reply(request.correlation_id, payload, content_type=request.content_type)
-    if session.in_flight.pop(call, _GONE) is not _GONE:
-        session.reply(call, frame)
+    session.reply(call, frame)
 
 
 def _run_guest(call: GuestCall) -> None:
@@ -219,9 +217,8 @@ def answer(call: ServerCall, controller: ServerController, result: Any) -> bool:
         log.exception("reply cannot be sent method=%s.%s", call.entry.service, call.entry.method)
         text = f"reply or its metadata cannot be sent: {_described(exc)}"
         return refuse(call, Errno.BAD_RESPONSE, text, StatusCode.INTERNAL)
-    if call.session.in_flight.pop(call, _GONE) is _GONE:
+    if not call.session.reply(call, frame):
         return False
-    call.session.reply(call, frame)
     call.controller = None  # they hold each other: freed now, not when garbage is collected
     return True
 
@@ -238,17 +235,14 @@ def refuse(
         error = _as_told(errno, text, status_of(errno) if code is None else code, details or {})
         guests = call.session.guests
         return guests is not None and guests.settle(call, error)
-    if call.session.in_flight.pop(call, _GONE) is _GONE:
-        return False
     fields = dict(details) if details else {}
     controller = call.controller
     if controller is not None:
         with contextlib.suppress(TypeError, ValueError):  # a handler may have put anything there
             fields.update(controller.response_fields)
-    call.session.note_failure()
     status = status_of(errno) if code is None else code
-    call.session.reply(call, _error_frame(call.request, errno, text, status, fields))
-    return True
+    frame = _error_frame(call.request, errno, text, status, fields)
+    return call.session.reply(call, frame, failed=True)
 
 
 def _error_frame(

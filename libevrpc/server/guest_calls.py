@@ -20,6 +20,7 @@ from libevrpc.errors import Errno, RpcError
 from libevrpc.loop.transport import Transport
 from libevrpc.server.calls import GuestCall, ServerCall
 from libevrpc.server.execute import execute, note_slow
+from libevrpc.server.in_flight import GONE
 
 if TYPE_CHECKING:
     from libevrpc.server.session import Session
@@ -29,7 +30,6 @@ __all__ = ["GuestSide"]
 
 log = logging.getLogger(__name__)
 
-_GONE = object()
 _INLINE_BYTES_MAX = 64 * 1024
 """Longest payload that is decoded on the loop for an inline method: JSON takes its time."""
 
@@ -125,14 +125,14 @@ class GuestSide:
         loop, in_flight, request = self._shard.loop, self._session.in_flight, call.request
         assert isinstance(request, GuestRequest)
         if loop.on_loop():
-            if in_flight.pop(call, _GONE) is _GONE:
+            if in_flight.pop(call, GONE) is GONE:
                 return False
             self._note(encoded)
             self.write(request, encoded)
             return True
         mark = object()
         self._owed[mark] = None  # before the call is out: a server that stops looks at both
-        if in_flight.pop(call, _GONE) is _GONE:
+        if in_flight.pop(call, GONE) is GONE:
             del self._owed[mark]
             return False
         self._note(encoded)

@@ -1,12 +1,13 @@
 """The server's side of one connection: requests in, replies out, its calls and its timers.
 
-Owned by one loop. Other threads do two things only: take a call out of `in_flight`, which
-is atomic and decides who answers it, and `reply`.
+Owned by one loop. Other threads do one thing only: `reply`, which takes a call out of `in_flight`;
+that is atomic and decides who answers it.
 """
 
 from __future__ import annotations
 
 import logging
+from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from libevrpc.server.calls import EXPIRED, ServerCall
 from libevrpc.server.endings import DroppedFrames, EndHooks
 from libevrpc.server.execute import execute, note_slow, run_direct
 from libevrpc.server.guest_calls import GuestSide
+from libevrpc.server.in_flight import GONE, InFlight
 from libevrpc.server.limits import SessionLimits
 from libevrpc.server.methods import Handling, MethodEntry
 
@@ -32,7 +34,6 @@ __all__ = ["Session"]
 
 log = logging.getLogger(__name__)
 
-_GONE = object()
 _NEVER_S = float("inf")
 _HELD_BYTES_MAX = 64 * 1024
 """Replies held back to share one send, at most."""
@@ -89,7 +90,7 @@ class Session:
     def __init__(self, shard: Shard, transport: Transport, limits: SessionLimits) -> None:
         self.limits = limits
         self.peer = transport.peer
-        self.in_flight: dict[ServerCall, None] = {}
+        self.in_flight = InFlight()
         self.posted_order = 0
         self.started_order = 0
         self.watched = False
@@ -278,21 +279,33 @@ class Session:
 
     def cancel(self, correlation_id: int) -> bool:
         """Cancel the calls with that id; False if there is none. Loop thread."""
-        found = False
-        for call in list(self.in_flight):
-            if (
-                call.request.correlation_id == correlation_id
-                and self.in_flight.pop(call, _GONE) is not _GONE
-            ):
-                self._shard.cancelled += 1
-                call.cancel()
-                found = True
-        return found
+        found = self.in_flight.take(lambda call: call.request.correlation_id == correlation_id)
+        self._cancel(found)
+        return bool(found)
+
+    def _cancel(self, calls: list[ServerCall]) -> None:
+        self._shard.cancelled += len(calls)
+        for call in calls:
+            call.cancel()
 
     # -- replies out --------------------------------------------------------------------
 
-    def reply(self, call: ServerCall, frame: bytes) -> None:
-        """Send the reply to a call that the caller took out of `in_flight`. Any thread."""
+    def reply(self, call: ServerCall, frame: bytes, *, failed: bool = False) -> bool:
+        """Answer a call; False if nobody waits for it any more. Any thread."""
+        in_flight, thread = self.in_flight, get_ident()
+        in_flight.replying[thread] = None  # see `InFlight`: or a stop would not wait for this
+        try:
+            if in_flight.pop(call, GONE) is GONE:
+                return False
+            if failed:
+                self.note_failure()
+            self._write(call, frame)
+            return True
+        finally:
+            del in_flight.replying[thread]
+
+    def _write(self, call: ServerCall, frame: bytes) -> None:
+        """Send the reply to a call that was taken out of `in_flight`. Any thread."""
         if is_oneway(call.request.user_fields):
             return
         if call.entry.inline and self._shard.loop.on_loop():
@@ -397,7 +410,7 @@ class Session:
     def turn_down(self, call: ServerCall, errno: int, text: str) -> None:
         """Answer a call that was admitted but found no room. Loop thread."""
         self.posted_order -= 1  # refused ones are the last of their session
-        if self.in_flight.pop(call, _GONE) is not _GONE:
+        if self.in_flight.pop(call, GONE) is not GONE:
             self._shard.admitted -= 1
             self._turn_down(call.request, errno, text)
 
@@ -418,14 +431,11 @@ class Session:
         """Answer 1008 to the calls whose deadline has come, and cancel them."""
         now_s = self._shard.loop.now_s
         self._sweep_at_s = _NEVER_S
-        earliest_s = _NEVER_S
-        for call in list(self.in_flight):
-            if call.deadline_s > now_s:
-                earliest_s = min(earliest_s, call.deadline_s)
-            elif self.in_flight.pop(call, _GONE) is not _GONE:
-                self._shard.expired += 1
-                call.cancel()
-                self._tell(call.request, Errno.TIMED_OUT, EXPIRED)
+        for call in self.in_flight.take(lambda call: call.deadline_s <= now_s):
+            self._shard.expired += 1
+            call.cancel()
+            self._tell(call.request, Errno.TIMED_OUT, EXPIRED)
+        earliest_s = min((call.deadline_s for call in list(self.in_flight)), default=_NEVER_S)
         if earliest_s < self._sweep_at_s:  # an answer may have let in a call with its own
             self._arm_sweep(earliest_s)
 
@@ -434,7 +444,7 @@ class Session:
         loop, transport = self._shard.loop, self._transport
         if transport.paused:
             self._timers.not_listening(loop.now_s)
-        due_s, why = self._timers.due(len(self.in_flight), transport.stalled_since_s)
+        due_s, why = self._timers.due(self.in_flight.owed(), transport.stalled_since_s)
         if due_s <= loop.now_s:
             log.info("closing peer=%s: %s", self.peer, why)
             self._shard.timed_out += 1
@@ -457,7 +467,7 @@ class Session:
 
     def idle(self, but: ServerCall | None = None) -> bool:
         """Tell whether no call is in flight, or only `but`, and no reply waits."""
-        calls = len(self.in_flight)
+        calls = self.in_flight.owed()
         owing = self.guests is not None and self.guests.owing
         return calls <= (but in self.in_flight) and not owing and not self._transport.unsent_bytes
 
@@ -483,12 +493,8 @@ class Session:
             if timer is not None:
                 loop.cancel(timer)
         self._transport.release()
-        for call in list(self.in_flight):
-            if is_oneway(call.request.user_fields):
-                continue  # its caller may leave: it waits for nothing
-            if self.in_flight.pop(call, _GONE) is not _GONE:
-                self._shard.cancelled += 1
-                call.cancel()
+        # The caller of a oneway call may leave: it waits for nothing.
+        self._cancel(self.in_flight.take(lambda call: not is_oneway(call.request.user_fields)))
         self._dropped.tell_rest()
         self._shard.forget(self, reason)
         self.end_hooks.run()

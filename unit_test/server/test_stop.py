@@ -13,7 +13,9 @@ import pytest
 from libevrpc import RpcClient, RpcError, RpcServer, UsageError
 from libevrpc.clock import monotonic_s
 from libevrpc.server import server as server_module
+from libevrpc.server.calls import ServerCall
 from libevrpc.server.guest_calls import GuestSide
+from libevrpc.server.session import Session
 from unit_test.fix_rpc import ECHO, WAIT_S, Serving, body, request, wait_until
 
 pytestmark = pytest.mark.live
@@ -80,6 +82,49 @@ def test_a_reply_on_its_way_to_the_loop_is_waited_for(
     assert future.result(WAIT_S).response == "x"
     stopper.join(WAIT_S)
     assert serving.server.wait(0.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "errno"),
+    [("Foo.add", b"[1, 2]", 0), (NAME, body("x"), 0), (NAME, body("raise"), 2001)],
+    ids=["result", "result with a controller", "error"],
+)
+def test_a_reply_is_waited_for_until_it_is_written(
+    serve: Callable[..., Serving],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    said: bytes,
+    errno: int,
+) -> None:
+    """Its call is answered, so nothing else can be; the connection must not close before it."""
+    answered, goes_on = threading.Event(), threading.Event()
+    looks: list[bool] = []
+    write, idle = Session._write, Session.idle  # noqa: SLF001
+
+    def write_later(self: Session, call: ServerCall, frame: bytes) -> None:
+        answered.set()
+        goes_on.wait(WAIT_S)
+        write(self, call, frame)
+
+    def idle_seen(self: Session, but: ServerCall | None = None) -> bool:
+        looks.append(idle(self, but))
+        return looks[-1]
+
+    monkeypatch.setattr(Session, "_write", write_later)
+    monkeypatch.setattr(Session, "idle", idle_seen)
+    serving = serve()
+    raw = serving.raw()
+    raw.call(method, said, 1, content_type=0 if method == NAME else 1)
+    assert answered.wait(WAIT_S)
+    stopper = threading.Thread(target=serving.server.stop)
+    stopper.start()
+    wait_until(lambda: len(looks) >= 3)
+    goes_on.set()
+    reply = raw.reply()
+    assert (reply.correlation_id, reply.error_code) == (1, errno)
+    stopper.join(WAIT_S)
+    assert serving.server.wait(0.0)
+    assert not any(looks[:3])
 
 
 def test_handlers_may_stop_their_server_but_no_loop_can() -> None:
