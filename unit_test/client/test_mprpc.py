@@ -12,6 +12,7 @@ import pytest
 from libevrpc import ClientController, ConfigError, RpcClient, RpcError, RpcServer, StatusCode
 from libevrpc import UsageError as Misuse
 from libevrpc.core.mprpc import encode_request
+from unit_test.client.restarts import failed_while_restarting
 from unit_test.fix_net import free_port
 from unit_test.fix_peers import Peers, read_exactly, reset
 from unit_test.fix_rpc import ECHO, WAIT_S, EchoHandler, body, echo_pb2, request, wait_until
@@ -227,45 +228,16 @@ def test_what_nobody_took_goes_to_another_server(wire: str, balancer: str) -> No
 
 
 def test_no_call_fails_while_servers_restart(wire: str) -> None:
-    ports = [free_port() for _ in range(3)]
-    stop = threading.Event()
-    failed: list[Exception] = []
-    done = 0
-
-    def start(port: int) -> RpcServer:
-        server = RpcServer(f"127.0.0.1:{port}", wires=(wire,))
+    def start(address: str) -> RpcServer:
+        server = RpcServer(address, wires=(wire,))
         server.add_service(EchoHandler(), ECHO)
         server.start()
         return server
 
-    servers = [start(port) for port in ports]
-    target = "list://" + ",".join(f"127.0.0.1:{port}" for port in ports)
-    with RpcClient(target, wire=wire, timeout_s=WAIT_S) as client:
-        echo = client.stub(ECHO).Echo
+    def call(client: RpcClient) -> None:
+        client.stub(ECHO).Echo(request("x"), idempotent=True)
 
-        def caller() -> None:
-            nonlocal done
-            while not stop.is_set():
-                try:
-                    echo(request("x"), idempotent=True)
-                    done += 1
-                except RpcError as exc:
-                    failed.append(exc)
-
-        threads = [threading.Thread(target=caller) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for turn in range(6):
-            before = done
-            servers[turn % 3].stop(1.0)
-            wait_until(lambda before=before: done > before + 5)  # type: ignore[misc]
-            servers[turn % 3] = start(ports[turn % 3])
-        stop.set()
-        for thread in threads:
-            thread.join()
-    for server in servers:
-        server.stop(0.0)
-    assert not failed
+    assert not failed_while_restarting(start, wire, call)
 
 
 def test_what_the_wire_has_no_room_for_is_refused() -> None:

@@ -22,8 +22,9 @@ from libevrpc import (
 from libevrpc import UsageError as Misuse
 from libevrpc.core.tinyrpc import ClientStream, Message, Option, ServerStream
 from libevrpc.core.tinyrpc_codecs import Header
+from unit_test.client.restarts import failed_while_restarting
 from unit_test.client.tiny import Args, answered, serve
-from unit_test.fix_net import free_port, free_ports
+from unit_test.fix_net import free_port
 from unit_test.fix_peers import Peers, read_exactly
 from unit_test.fix_rpc import ECHO, WAIT_S, wait_until
 
@@ -344,44 +345,16 @@ def test_every_balancer_leads_over_this_wire(balancer: str) -> None:
 
 @pytest.mark.parametrize("wire", ["tinyrpc", "tinyrpc-http"])
 def test_no_call_fails_while_servers_restart(wire: str) -> None:
-    ports = free_ports(3)
-    stop = threading.Event()
-    failed: list[Exception] = []
-    done = 0
-
-    def start(port: int) -> RpcServer:
-        server = RpcServer(f"127.0.0.1:{port}")
+    def start(address: str) -> RpcServer:
+        server = RpcServer(address)
         server.add_object(Foo(), name="Foo")
         server.start()
         return server
 
-    servers = [start(port) for port in ports]
-    target = "list://" + ",".join(f"127.0.0.1:{port}" for port in ports)
-    with RpcClient(target, wire=wire, timeout_s=WAIT_S) as client:
+    def call(client: RpcClient) -> None:
+        client.call("Foo.Sum", Args(1, 1))
 
-        def caller() -> None:
-            nonlocal done
-            while not stop.is_set():
-                try:
-                    client.call("Foo.Sum", Args(1, 1))
-                    done += 1
-                except RpcError as exc:
-                    failed.append(exc)
-
-        threads = [threading.Thread(target=caller) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for turn in range(6):
-            before = done
-            servers[turn % 3].stop(1.0)
-            wait_until(lambda before=before: done > before + 5)  # type: ignore[misc]
-            servers[turn % 3] = start(ports[turn % 3])
-        stop.set()
-        for thread in threads:
-            thread.join()
-    for server in servers:
-        server.stop(0.0)
-    assert not failed
+    assert not failed_while_restarting(start, wire, call)
 
 
 def test_a_probe_needs_no_call() -> None:
