@@ -31,7 +31,7 @@ HOLD_S = 0.1
 connection outlives this."""
 PATIENT_S = 1.5
 """The same, as long as not many are asked. Linux closes what a killed process had open from the
-newest to the oldest, so its listening socket comes last, and on a busy machine late."""
+highest descriptor down, so a listening socket mostly comes last, and on a busy machine late."""
 PATIENT_MAX = 4
 """Most dials that hold so long at once; the other threads are for those behind them."""
 TRIES_MAX = 3
