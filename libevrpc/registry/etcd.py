@@ -60,6 +60,8 @@ class EtcdAnnounceSession:
         self._gateway = EtcdGateway(plan)
         self._nap = Nap()
         self._lease = 0
+        self._spent: list[int] = []
+        """Earlier leases of ours, to be ended once nothing of ours hangs on them."""
         self._ttl_s = 0.0
         self._ends_s = 0.0
         """When the lease ends unless it is kept alive."""
@@ -70,17 +72,7 @@ class EtcdAnnounceSession:
 
     def open(self) -> None:
         """See `AnnounceSession.open`."""
-        asked_s = monotonic_s()
-        answer = self._gateway.ask("/v3/lease/grant", {"TTL": str(self._plan.expiry_s)})
-        try:
-            self._lease = number(answer, "ID")
-            ttl_s = number(answer, "TTL")
-        except ProtocolError as exc:
-            raise self._gateway.complaint(exc) from None
-        if not self._lease or ttl_s <= 0:
-            raise RegistryError(f"etcd {self._gateway.member}: granted no lease")
-        self._alive(asked_s, ttl_s)
-        self._look_later(asked_s)
+        self._lease = self._granted()
 
     def put(self, announcement: Announcement) -> None:
         """See `AnnounceSession.put`."""
@@ -120,12 +112,14 @@ class EtcdAnnounceSession:
         if ttl_s <= 0:
             raise SessionLost("the lease has ended, or somebody revoked it")
         self._alive(asked_s, ttl_s)
-        if asked_s >= self._look_at_s:
-            self._look_later(asked_s)
-            try:
+        try:
+            if self._gateway.astray or self._spent:
+                self._change_lease()
+            if asked_s >= self._look_at_s:
+                self._look_later(asked_s)
                 self._heal()
-            except RefusedError as exc:
-                log.debug("cannot look after our keys: %s", exc)
+        except RefusedError as exc:
+            log.debug("cannot look after our keys: %s", exc)
 
     def standing_by(self) -> str:
         """See `AnnounceSession.standing_by`: any number of servers share a service here."""
@@ -133,13 +127,9 @@ class EtcdAnnounceSession:
 
     def remove(self) -> None:
         """See `AnnounceSession.remove`."""
-        lease = self._lease
-        if lease:
-            try:
-                self._gateway.ask("/v3/lease/revoke", {"ID": str(lease)})
-            except RefusedError as exc:
-                if exc.code != NOT_FOUND:
-                    raise
+        self._end_spent()
+        if self._lease:
+            self._revoke(self._lease)
         self._lease = 0
         self._said.clear()
 
@@ -152,6 +142,54 @@ class EtcdAnnounceSession:
         self._nap.wake()
 
     # -- inside -------------------------------------------------------------------------
+
+    def _granted(self) -> int:
+        """Return a new lease, which is alive from now on."""
+        asked_s = monotonic_s()
+        answer = self._gateway.ask("/v3/lease/grant", {"TTL": str(self._plan.expiry_s)})
+        try:
+            lease, ttl_s = number(answer, "ID"), number(answer, "TTL")
+        except ProtocolError as exc:
+            raise self._gateway.complaint(exc) from None
+        if not lease or ttl_s <= 0:
+            raise RegistryError(f"etcd {self._gateway.member}: granted no lease")
+        self._alive(asked_s, ttl_s)
+        self._look_later(asked_s)
+        return lease
+
+    def _change_lease(self) -> None:
+        """Hang our keys on a new lease, and end the one before.
+
+        A member that was frozen may carry out a transaction that we have given up and asked
+        another one for: what we changed since would be as it was. It names the lease of then,
+        so it is refused once that has ended. Keys that another server has taken stay its own.
+        """
+        if self._gateway.astray:
+            lease = self._granted()
+            self._spent.append(self._lease)
+            self._lease, self._gateway.astray = lease, False
+        for lease in self._spent:
+            for part in _parts({key: value for key, value in self._said.items() if value}):
+                moves = [
+                    {"compare": [_hanging_on(lease, key)], "success": [self._putting(key, value)]}
+                    for key, value in part.items()
+                ]
+                operations = [{"request_txn": each} for each in moves]
+                self._gateway.ask("/v3/kv/txn", {"success": operations})
+        self._end_spent()
+
+    def _end_spent(self) -> None:
+        while self._spent:
+            self._revoke(self._spent[-1])
+            self._spent.pop()
+
+    def _revoke(self, lease: int) -> None:
+        """End a lease with all that hangs on it; it may have ended already."""
+        try:
+            self._gateway.ask("/v3/lease/revoke", {"ID": str(lease)})
+        except RefusedError as exc:
+            if exc.code != NOT_FOUND:
+                raise
 
     def _require_lease(self) -> None:
         if not self._lease:
@@ -190,14 +228,9 @@ class EtcdAnnounceSession:
 
     def _delete(self, key: bytes, lease: int) -> None:
         """Delete a key if it still hangs on that lease, else it has become somebody else's."""
-        condition = {
-            "key": spelled(key),
-            "result": "EQUAL",
-            "target": "LEASE",
-            "lease": str(lease),
-        }
         deleting = {"request_delete_range": {"key": spelled(key)}}
-        self._gateway.ask("/v3/kv/txn", {"compare": [condition], "success": [deleting]})
+        body = {"compare": [_hanging_on(lease, key)], "success": [deleting]}
+        self._gateway.ask("/v3/kv/txn", body)
 
     def _tidy(self, before: dict[bytes, KeyValue], wanted: dict[bytes, bytes]) -> None:
         """Delete what a process before us offered at our address and we do not.
@@ -232,6 +265,11 @@ class EtcdAnnounceSession:
                 body = {"compare": [condition], "success": [self._putting(key, value)]}
                 if self._gateway.ask("/v3/kv/txn", body).get("succeeded"):
                     log.info("announced anew what somebody has deleted: %r", key)
+
+
+def _hanging_on(lease: int, key: bytes) -> dict[str, str]:
+    """Return the condition that a key hangs on a lease."""
+    return {"key": spelled(key), "result": "EQUAL", "target": "LEASE", "lease": str(lease)}
 
 
 def _parts(fresh: dict[bytes, bytes]) -> list[dict[bytes, bytes]]:

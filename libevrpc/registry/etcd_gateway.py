@@ -101,6 +101,9 @@ class EtcdGateway:
         self._connection: http.client.HTTPConnection | None = None
         self._cluster = 0
         self._token = ""
+        self.astray = False
+        """A transaction was sent and not answered: it may be carried out yet, however much later.
+        For its owner to take down."""
 
     @property
     def member(self) -> Endpoint:
@@ -225,21 +228,28 @@ class EtcdGateway:
         headers = {"Content-Type": "application/json"}
         if self._token:
             headers["Authorization"] = self._token
-        kept = False
+        kept = sent = False
+        changes = path == "/v3/kv/txn"
         try:
             connection = self._connected(by_s)
+            sent = changes
             connection.request("POST", path, json.dumps(body).encode("ascii"), headers)
             status, kept, data = _read_answer(connection)
+            sent = False
         except TimeoutError:
             raise _UnansweredError(f"etcd {self.member}: no answer in time") from None
         except (OSError, http.client.HTTPException, ValueError) as exc:
             gone = isinstance(exc, ConnectionError)
             raise _UnansweredError(f"etcd {self.member}: {_told(exc)}", gone=gone) from None
         finally:
+            self.astray |= sent
             if not kept:
                 self.close()
         try:
             return self._understood(status, data)
+        except _UnansweredError:
+            self.astray |= changes
+            raise
         except ProtocolError as exc:
             self.close()
             raise _UnansweredError(f"etcd {self.member}: {exc}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import select
 import socket
 from types import TracebackType
@@ -27,6 +28,7 @@ class Relay:
         address: where it listens.
         watches: how many watches were asked for through it.
         closed: new connections are closed at once.
+        holds: transactions go no further before `let_go`, whoever waits for them.
     """
 
     def __init__(self, target: str) -> None:
@@ -38,6 +40,21 @@ class Relay:
         self.watches = 0
         self._hushed = 0
         self.closed = False
+        self.holds = False
+        self.held: list[bytes] = []
+
+    def let_go(self) -> list[bytes]:
+        """Pass on what was held, though nobody waits for it; return etcd's answers."""
+        self.holds = False
+        answers = []
+        for each in self.held:
+            with socket.create_connection(self._target) as far:
+                far.sendall(each)
+                with http.client.HTTPResponse(far) as response:
+                    response.begin()
+                    answers.append(response.read())
+        self.held.clear()
+        return answers
 
     def cut(self) -> None:
         """Break every connection, and take no new ones."""
@@ -70,9 +87,18 @@ class Relay:
                     if data.startswith(b"POST /v3/watch "):
                         self.watches += 1
                         watch = self.watches
+                    if self.holds and data.startswith(b"POST /v3/kv/txn "):
+                        self._hold(near, data)
+                        return
                     far.sendall(data)
                 elif not 0 < watch <= self._hushed:
                     near.sendall(data)
+
+    def _hold(self, near: socket.socket, data: bytes) -> None:
+        """Keep a request, and its connection until the client gives it up."""
+        while more := near.recv(PIECE_BYTES):
+            data += more
+        self.held.append(data)
 
     def __enter__(self) -> Self:
         return self

@@ -18,7 +18,7 @@ from unit_test.fix_rpc import wait_until
 from unit_test.registry.contract.harness import new_service, watched
 from unit_test.registry.contract.test_contract_etcd import EtcdHarness
 from unit_test.registry.etcd.plain import delete, grant, put, read, revoke, spelled
-from unit_test.registry.etcd.relay import plan_for
+from unit_test.registry.etcd.relay import Relay, plan_for
 
 pytestmark = pytest.mark.live
 
@@ -143,6 +143,42 @@ def test_keys_deleted_by_hand_come_back(etcd: EtcdCluster, root: str) -> None:
     assert read(etcd.address(1), root)[f"{root}/b.Bar/{ADDRESS}"] == ("another's", 0)
     session.remove()
     session.close()
+
+
+def test_what_a_frozen_member_carries_out_late_brings_nothing_back(
+    etcd: EtcdCluster, root: str
+) -> None:
+    """A transaction that was given up and asked elsewhere, and carried out when all has changed."""
+    with Relay(etcd.address(1)) as frozen, Relay(etcd.address(1)) as well:
+        plan = plan_for(frozen.address, well.address, layout=OwnLayout(root), expiry_s=2)
+        session = EtcdAnnounceSession(plan)
+        session.open()
+        for each in (frozen, well):  # whichever is asked first
+            each.holds = True
+        with pytest.raises(RegistryError, match="no answer in time"):
+            session.put(Announcement(ADDRESS, ("a.Foo", "b.Gone")))
+        frozen.holds = well.holds = False
+        session.put(Announcement(ADDRESS, ("a.Foo", "b.Gone")))
+        first = lease_of(etcd, f"{root}/a.Foo/{ADDRESS}")
+        session.put(Announcement(ADDRESS, ("a.Foo",), weight=2.0))
+        session.put(Announcement(ADDRESS, ("a.Foo", "c.Other"), weight=2.0))
+        put(etcd.address(1), f"{root}/c.Other/{ADDRESS}", "another's")
+
+        def changed() -> bool:
+            session.beat(0.2)
+            return lease_of(etcd, f"{root}/a.Foo/{ADDRESS}") != first
+
+        wait_until(changed)
+        answers = [*frozen.let_go(), *well.let_go()]
+        assert len(answers) == 2
+        assert all(b"requested lease not found" in each for each in answers)
+        stored = read(etcd.address(1), root)
+        assert set(stored) == {f"{root}/a.Foo/{ADDRESS}", f"{root}/c.Other/{ADDRESS}"}
+        assert '"weight":2.0' in stored[f"{root}/a.Foo/{ADDRESS}"][0]
+        assert stored[f"{root}/c.Other/{ADDRESS}"] == ("another's", 0)
+        session.remove()
+        assert set(read(etcd.address(1), root)) == {f"{root}/c.Other/{ADDRESS}"}
+        session.close()
 
 
 def test_a_lease_revoked_by_hand_is_a_lost_session(etcd: EtcdCluster, root: str) -> None:
