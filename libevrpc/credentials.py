@@ -7,8 +7,6 @@ an error or a `repr`.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import hmac
 import os
 import stat
 from pathlib import Path
@@ -90,13 +88,18 @@ class Tokens:
 
     def __init__(self, tokens: list[bytes]) -> None:
         """Take the tokens of a file, at least one."""
+        from hashlib import sha256  # and OpenSSL with it: 4 MB for those alone who have tokens
+
         self.shown = tokens[0]
-        self._digests = [hashlib.sha256(each).digest() for each in tokens]
+        self._digests = [sha256(each).digest() for each in tokens]
 
     def accept(self, shown: bytes) -> bool:
         """Tell whether a peer shows one of ours; takes equally long whatever it shows."""
-        digest = hashlib.sha256(shown).digest()
-        return sum(hmac.compare_digest(digest, each) for each in self._digests) > 0
+        from hashlib import sha256
+        from hmac import compare_digest
+
+        digest = sha256(shown).digest()
+        return sum(compare_digest(digest, each) for each in self._digests) > 0
 
     def __repr__(self) -> str:
         return f"Tokens({len(self._digests)} of them)"

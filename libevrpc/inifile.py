@@ -6,17 +6,17 @@ A value is taken to the end of its line, as it is: no quotes, no continuation, n
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from libevrpc.errors import ConfigError
+from libevrpc.frozen import frozen
 
 __all__ = ["IniFile", "IniValue", "nearest", "parse_ini", "read_ini"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IniValue:
     """The text of one value and the line (from 1) it stands on."""
 
@@ -24,7 +24,7 @@ class IniValue:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IniFile:
     """Sections, their keys, and the values; `path` is for messages."""
 
@@ -57,6 +57,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" for the known word most like `word`, or the list of all."""
     words = sorted(known)
     spelled = {each.lower(): each for each in words}
+    import difflib  # for mistakes alone
+
     close = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {spelled[close[0]]!r}?"

@@ -6,7 +6,6 @@ own into it, so an unknown name stops nobody.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from collections.abc import Collection, Mapping
@@ -56,6 +55,8 @@ def warn_of_strangers(environ: Mapping[str, str], known: Mapping[str, Collection
 
 def _meant(words: str, known: Mapping[str, Collection[str]]) -> str:
     """Say which variable was meant by ``PREFIX`` + `words`."""
+    import difflib  # for mistakes alone
+
     own, _, rest = words.partition("_")
     if own.lower() not in known:
         own, rest = "", words

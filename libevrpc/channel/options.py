@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from libevrpc.core.prpc import WireLimits
+from libevrpc.frozen import frozen
 
 __all__ = ["ConnectionOptions"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConnectionOptions:
     """Limits of one connection; see `ClientSettings` for the meaning of each.
 

@@ -29,9 +29,9 @@ from libevrpc.client.wires import open_wire
 from libevrpc.core.balancers import BALANCERS, Balancer, balancer_named
 from libevrpc.core.breaker import BreakerPolicy
 from libevrpc.core.compress import CompressType
+from libevrpc.core.contents import ContentType
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.hello import CLIENT_HELLO
-from libevrpc.core.objects import ContentType
 from libevrpc.core.prpc import META_ROOM_BYTES, WireLimits
 from libevrpc.core.retry import RetryBudget, RetryPolicy
 from libevrpc.core.targets import parse_target

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import DecodeError
 
-from libevrpc.core.objects import ContentType, decode_value
+from libevrpc.core.contents import ContentType
 from libevrpc.core.protobufs import message_class
 from libevrpc.core.prpc_encode import RequestEncoder
 from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
+from libevrpc.frozen import frozen
 
 __all__ = ["MethodSpec", "object_method", "protobuf_method", "split_method"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MethodSpec:
     """One method of one service. Immutable, any thread.
 
@@ -76,7 +75,7 @@ def protobuf_method(descriptor: MethodDescriptor) -> MethodSpec:
     service = descriptor.containing_service.full_name
     if descriptor.client_streaming or descriptor.server_streaming:
         raise UsageError(f"{service}.{descriptor.name} streams, which is not supported")
-    level = descriptor.GetOptions().idempotency_level
+    options = descriptor.GetOptions()
     from_string = message_class(descriptor.output_type).FromString
     name = descriptor.output_type.full_name
 
@@ -92,7 +91,7 @@ def protobuf_method(descriptor: MethodDescriptor) -> MethodSpec:
         descriptor.name,
         RequestEncoder(service, descriptor.name),
         ContentType.PROTOBUF,
-        level != MethodOptions.IDEMPOTENCY_UNKNOWN,
+        options.idempotency_level != options.IDEMPOTENCY_UNKNOWN,
         parse,
         service,
     )
@@ -109,6 +108,8 @@ def object_method(name: str, content_type: int, result: Any = None) -> MethodSpe
     Raises:
         UsageError: the name has no service or no method, or results have no such type.
     """
+    from libevrpc.core.objects import decode_value
+
     service, method = split_method(name)
 
     def parse(body: bytes) -> Any:

@@ -6,7 +6,9 @@ and heartbeats. Of the others each says here what it cannot.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -15,7 +17,6 @@ from libevrpc.channel.connection import Connection
 from libevrpc.channel.wire import ClientWire
 from libevrpc.client.method import MethodSpec, object_method, protobuf_method, split_method
 from libevrpc.core.hello import INTERNAL_SERVICE
-from libevrpc.core.objects import encode_arguments
 from libevrpc.core.targets import Target
 from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
 from libevrpc.settings import ClientSettings
@@ -72,20 +73,28 @@ def open_wire(settings: ClientSettings, target: Target) -> Wire:
     return _Mprpc(name, per_method)
 
 
-class _Prpc:
-    """The native wire."""
+class _Native:
+    """What is the same wherever the registry keeps its providers."""
 
     connections = staticmethod(Connection.of)
-    body = staticmethod(encode_arguments)
+
+    @cached_property
+    def body(self) -> Callable[[tuple[Any, ...], dict[str, Any], int], bytes]:
+        """What encodes arguments. JSON and msgpack are imported at the first plain call."""
+        from libevrpc.core.objects import encode_arguments
+
+        return encode_arguments
+
+
+class _Prpc(_Native):
+    """The native wire."""
+
     protobuf_spec = staticmethod(protobuf_method)
     object_spec = staticmethod(object_method)
 
 
-class _PrpcByMethod:
+class _PrpcByMethod(_Native):
     """The native wire where each method has a provider of its own."""
-
-    connections = staticmethod(Connection.of)
-    body = staticmethod(encode_arguments)
 
     def protobuf_spec(self, descriptor: MethodDescriptor) -> MethodSpec:
         return _looked_up_alone(protobuf_method(descriptor))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from libevrpc.frozen import frozen
 
 __all__ = ["Backoff", "BackoffPolicy", "Randomness"]
 
@@ -19,7 +20,7 @@ class Randomness(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackoffPolicy:
     """How long to wait before try after try. Immutable, any thread.
 

@@ -7,14 +7,14 @@ isolation (100 ms up to 30 s).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from libevrpc.frozen import frozen
 
 __all__ = ["Breaker", "BreakerPolicy"]
 
 NEVER_S = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BreakerPolicy:
     """When a breaker opens, and for how long. Immutable, any thread.
 

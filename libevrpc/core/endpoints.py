@@ -10,10 +10,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from libevrpc.errors import ConfigError
+from libevrpc.frozen import frozen
 
 if TYPE_CHECKING:
     from libevrpc.core.slots import SlotTable
@@ -82,7 +83,7 @@ def is_host_name(text: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """One address with the weight and tags its registry gave it. Immutable, any thread.
 
@@ -129,7 +130,7 @@ class Endpoint:
         return self.address
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndpointSet:
     """What a registry knows of a service at one moment. Immutable, any thread.
 

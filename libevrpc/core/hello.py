@@ -9,7 +9,8 @@ one-way marks and the notice that a server is going away.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from libevrpc.frozen import frozen
 
 __all__ = [
     "CLIENT_HELLO",
@@ -39,7 +40,7 @@ HELLO_VERSION = 1
 _CLIENT_TIMEOUT_MS_MAX = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hello:
     """What one side tells the other.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from libevrpc.frozen import frozen
 
 __all__ = [
     "HttpAnswer",
@@ -16,7 +17,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpLimits:
     """Longest parts of one message, in bytes.
 
@@ -29,7 +30,7 @@ class HttpLimits:
     body_bytes_max: int = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpHead:
     """A request without its body. Immutable.
 
@@ -52,7 +53,7 @@ class HttpHead:
     waits: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpRequest:
     """A whole request: its head and its body."""
 
@@ -60,7 +61,7 @@ class HttpRequest:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpFault:
     """A request that is not read any further: answer with `status`, then close."""
 
@@ -68,7 +69,7 @@ class HttpFault:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpReply:
     """What a request is answered with.
 
@@ -101,12 +102,14 @@ class HttpReply:
     @staticmethod
     def json(status: int, value: Any, *headers: tuple[str, str]) -> HttpReply:
         """Return a value as JSON and a line end, since people read it too."""
+        import json  # which pages of JSON alone need
+
         body = json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
         kind = ("Content-Type", "application/json")
         return HttpReply(status, body.encode(errors="replace"), (kind, *headers))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpAnswer:
     """What a server said: status, headers by lower-case name, body."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from libevrpc.core.compress import CompressType
-from libevrpc.core.objects import ContentType
+from libevrpc.core.contents import ContentType
 from libevrpc.errors import Errno, StatusCode
 
 __all__ = [

@@ -4,17 +4,19 @@ A request is an array of positional arguments, or a map when there are only keyw
 together travel as an array whose last element is a map under the key `**`, and so does an
 array whose own last element looks like that. A reply is the bare value. A dataclass travels
 as the map of its fields.
+
+Protobuf services do without JSON and msgpack, so whoever needs this imports it then.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any
 
 import msgpack
 
+from libevrpc.core.contents import ContentType
 from libevrpc.core.values import BoundError, load_json, load_msgpack
 from libevrpc.errors import Errno, RpcError
 
@@ -29,16 +31,6 @@ __all__ = [
 
 KEYWORDS_KEY = "**"
 """Key of the map that carries keywords after positional arguments."""
-
-
-class ContentType(IntEnum):
-    """RpcMeta.content_type: how a body is written."""
-
-    PROTOBUF = 0
-    JSON = 1
-    PROTO_JSON = 2
-    PROTO_TEXT = 3
-    MSGPACK = 1001
 
 
 def encode_arguments(

@@ -11,8 +11,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from libevrpc.core.objects import ContentType
-from libevrpc.core.values import check_json
+from libevrpc.core.contents import ContentType
 from libevrpc.errors import Errno, RpcError
 
 __all__ = ["format_text", "message_class", "parse_text"]
@@ -30,6 +29,8 @@ def parse_text(cls: type[Message], body: bytes, content_type: int) -> Message:
         RpcError: 1003, the body is not one, or the content type is none of ours.
     """
     from google.protobuf import json_format, text_format
+
+    from libevrpc.core.values import check_json
 
     try:
         if content_type in (ContentType.JSON, ContentType.PROTO_JSON):

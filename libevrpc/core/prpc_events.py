@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from libevrpc.errors import ProtocolError
+from libevrpc.frozen import frozen
 
 __all__ = [
     "BadRequest",
@@ -22,7 +21,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WireLimits:
     """Longest parts of one message, in bytes.
 
@@ -136,7 +135,7 @@ class Reply:
         self.user_fields = user_fields
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BadRequest:
     """A frame whose sender gets an error and keeps its connection."""
 
@@ -145,21 +144,21 @@ class BadRequest:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dropped:
     """A frame that was ignored; the connection goes on."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Broken:
     """The stream cannot be read any further: close it without a reply. Always the last event."""
 
     error: ProtocolError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Say:
     """Bytes that the reader of another wire wants sent at once: a handshake's answer, a refusal.
 
@@ -172,19 +171,19 @@ class Say:
     close: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldBack:
     """A reader keeps many bytes until its last request is answered: read no more till then."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resets:
     """To this wire's peers the end of the stream is the end of an answer. So from now on every
     other end has to be a reset: that of a broken stream, of the server, of its process.
     """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settled:
     """Now it is known that the peer takes no end for an answer; see `Resets`. At most once."""
 

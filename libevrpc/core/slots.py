@@ -11,9 +11,8 @@ import math
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from itertools import chain, repeat
 from zlib import crc32
 
@@ -52,8 +51,16 @@ _INDEX_BITS = 16
 """A point and the index of its member are sorted as one number."""
 
 
-def _point_of(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+def _hashed(texts: Iterable[str]) -> array[int]:
+    from hashlib import blake2b  # and OpenSSL with it: 4 MB for those alone who walk a ring
+
+    return array(
+        "Q",
+        [
+            int.from_bytes(blake2b(each.encode(), digest_size=POINT_BYTES).digest(), "big")
+            for each in texts
+        ],
+    )
 
 
 _points_by_name: dict[str, bytes] = {}  # each step on it is atomic: any thread
@@ -63,7 +70,7 @@ def _points_of(name: str, count: int) -> bytes:
     """Return the first points of a member, 8 bytes each: where `uhashring` puts them too."""
     points = _points_by_name.get(name, b"")
     if len(points) < POINT_BYTES * count:
-        points = array("Q", [_point_of(f"{name}-{number}") for number in range(count)]).tobytes()
+        points = _hashed(f"{name}-{number}" for number in range(count)).tobytes()
         if len(_points_by_name) >= MEMBERS_KEPT_MAX:
             _points_by_name.clear()
         _points_by_name[name] = points
@@ -73,7 +80,7 @@ def _points_of(name: str, count: int) -> bytes:
 @lru_cache(maxsize=SLOTS_MAX // SLOTS_PER_CHUNK)
 def _points_of_slots(chunk: int) -> array[int]:
     begin = chunk * SLOTS_PER_CHUNK
-    return array("Q", [_point_of(f"slot {begin + each}") for each in range(SLOTS_PER_CHUNK)])
+    return _hashed(f"slot {begin + each}" for each in range(SLOTS_PER_CHUNK))
 
 
 def _points_for(weight: float, points: int) -> int:
@@ -169,7 +176,8 @@ def slots_of_client(client_id: str, count: int, slots: int) -> tuple[int, ...]:
     chosen: dict[int, None] = {}
     turn = 0
     while len(chosen) < min(count, slots):
-        chosen[_point_of(f"{client_id} {turn}") & (slots - 1)] = None
+        [point] = _hashed([f"{client_id} {turn}"])
+        chosen[point & (slots - 1)] = None
         turn += 1
     return tuple(chosen)
 

@@ -7,15 +7,15 @@ a cluster of centers; ``zk://``, ``etcd://`` and ``http://`` another registry, `
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from libevrpc.core.endpoints import UNIX_PREFIX, Endpoint, parse_endpoint
 from libevrpc.errors import ConfigError
+from libevrpc.frozen import frozen
 
 __all__ = [
     "TARGET_PARSERS",
@@ -45,7 +45,7 @@ _FILE_PATH_BYTES_MAX = 4096
 _SERVICE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """A parsed target. Immutable, any thread.
 
@@ -153,6 +153,8 @@ def _is_address(text: str) -> bool:
 
 
 def _unknown_scheme(text: str, scheme: str, known: Mapping[str, TargetParser]) -> str:
+    import difflib  # for mistakes alone
+
     names = sorted({*known, "unix"})
     alias = _ALIASES.get(scheme.lower(), "")
     near = [alias] if alias in known else difflib.get_close_matches(scheme.lower(), names, n=1)
@@ -284,6 +286,14 @@ _OPTIONS: Mapping[str, Mapping[str, _OptionCheck]] = MappingProxyType(
 """Which options a scheme has."""
 
 
+def _no_option(key: str, options: Mapping[str, _OptionCheck]) -> str:
+    import difflib  # for mistakes alone
+
+    near = difflib.get_close_matches(key, options, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{key!r} is not an option{hint}; options: {', '.join(options)}"
+
+
 def _split_query(text: str, rest: str) -> tuple[str, Mapping[str, str]]:
     """Cut the options off and check them.
 
@@ -296,11 +306,7 @@ def _split_query(text: str, rest: str) -> tuple[str, Mapping[str, str]]:
     for item in listed.split("&") if mark else ():
         key, _, value = item.partition("=")
         if key not in options:
-            near = difflib.get_close_matches(key, options, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ConfigError(
-                f"target {text!r}: {key!r} is not an option{hint}; options: {', '.join(options)}"
-            )
+            raise ConfigError(f"target {text!r}: {_no_option(key, options)}")
         if key in query:
             raise ConfigError(f"target {text!r} gives {key} twice")
         complaint = options[key](value)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from libevrpc.core.endpoints import EndpointSet
 from libevrpc.errors import RpcError
+from libevrpc.frozen import frozen
 
 __all__ = ["Announcement", "LoadSample", "Registrar", "Resolver"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Announcement:
     """What a server says of itself.
 
@@ -34,7 +34,7 @@ class Announcement:
     methods: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoadSample:
     """How busy a server is now.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from libevrpc.core.prpc import WireLimits
 from libevrpc.core.wires import Wire
 from libevrpc.errors import ConfigError
+from libevrpc.frozen import frozen
 from libevrpc.inifile import nearest
 from libevrpc.loop.transport import reset_at_end
 from libevrpc.server.pages import Pages
@@ -28,7 +29,7 @@ ALL = "all"
 """In `wires`: every one that is installed and that nobody has to choose."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GuestContext:
     """What a wire may know of its server; the functions: any thread, and cheap.
 
@@ -54,7 +55,7 @@ class GuestContext:
     pages: Pages = field(default_factory=Pages)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Guest:
     """One entry of the table.
 

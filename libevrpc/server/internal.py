@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from libevrpc.core.hello import INTERNAL_SERVICE
 from libevrpc.errors import Errno, RpcError
@@ -79,6 +78,8 @@ def _add_file(file: FileDescriptor, files: dict[str, bytes]) -> None:
     """Add a file behind everything it imports."""
     if file.name in files:
         return
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
     for imported in file.dependencies:
         _add_file(imported, files)
     proto = FileDescriptorProto()

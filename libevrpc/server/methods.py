@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from types import ModuleType
 from typing import Any, cast
@@ -13,9 +11,10 @@ from typing import Any, cast
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError
 
-from libevrpc.core.objects import ContentType, encode_value
+from libevrpc.core.contents import ContentType
 from libevrpc.core.protobufs import message_class
 from libevrpc.errors import Errno, RpcError, UsageError
+from libevrpc.frozen import frozen
 from libevrpc.inifile import nearest
 from libevrpc.server.typed import ObjectShape, decoder_of, shape_of
 
@@ -128,7 +127,7 @@ class MethodEntry:
         return self.mean_s < FAST_HANDLER_S
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Missing:
     """Why no entry was found."""
 
@@ -268,6 +267,8 @@ def object_entries(
     """
     if not name:
         raise UsageError("a plain object needs a service name, such as name='Foo'")
+    from libevrpc.core.objects import encode_value
+
     functions = _public_methods(target)
     names = _inline_names(inline, functions, name)
     entries = []
@@ -373,6 +374,8 @@ def _object_handler(function: Callable[..., Any], label: str) -> Callable[..., A
 
 def _call_word(strangers: Iterable[str]) -> str:
     """Return a hint where a caller's own argument was mistyped, and so taken for the method's."""
+    import difflib  # for mistakes alone
+
     for word in strangers:
         close = difflib.get_close_matches(word[:64], _CALL_WORDS, n=1, cutoff=0.75)
         if close:

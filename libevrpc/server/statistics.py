@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from libevrpc.frozen import frozen
 
 __all__ = ["ServerStatistics"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerStatistics:
     """Counters of one server since its start, added up over its loops.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from libevrpc.core.objects import decode_arguments
 from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
+from libevrpc.frozen import frozen
 
 if TYPE_CHECKING:
     from libevrpc.core.gob import Schema
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ObjectShape", "decoder_of", "shape_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectShape:
     """The signature of one method; the controller's parameter does not count.
 
@@ -98,6 +97,8 @@ def decoder_of(shape: ObjectShape) -> Callable[[bytes, int], tuple[list[Any], di
     Where the one parameter is a dataclass, a map becomes it, and so do keywords that are
     the names of its fields.
     """
+    from libevrpc.core.objects import decode_arguments
+
     schema = shape.argument
     if schema is None or not schema.is_struct:
         return decode_arguments

@@ -14,7 +14,12 @@ pytestmark = pytest.mark.live
 LATER = {
     "asyncio",
     "center",
+    "difflib",
+    "google.protobuf.descriptor_pb2",
     "google.protobuf.json_format",
+    "hashlib",
+    "json",
+    "msgpack",
     "multiprocessing",
     "psutil",
     "ssl",
