@@ -32,11 +32,12 @@ from zmq.utils import z85
 from center.core import codec
 from center.core.events import LinkDown, LinkUp, Message
 from center.core.messages import Body
+from center.intake import BATCH_MAX, Intake
 from center.trust import ZAP_DOMAIN, Complaints, Doorman, KeyRing
 from libevrpc.clock import monotonic_s
 from libevrpc.errors import ConfigError, ProtocolError
 
-__all__ = ["Bus", "BusCounts", "host_of", "public_key"]
+__all__ = ["Bus", "BusCounts", "public_key"]
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,6 @@ QUEUE_MAX = 2
 RECEIVED_MAX = 10_000
 """Batches of one connection that may wait to be taken. Ample: a full queue is where strangers
 who speak ZeroMQ could abort us (see above)."""
-BATCH_MAX = 64
-"""Messages of one batch: what waits for a full queue grows to this, then the oldest goes."""
 MESSAGE_BYTES_MAX = codec.MESSAGE_BYTES_MAX
 """A longer message closes the connection it came on."""
 RECONNECT_MS = 20
@@ -57,10 +56,8 @@ IDLE_S = 2
 """A connection on which nothing was said for this long is tried by TCP, every second."""
 IDLE_TRIES = 3
 """So many tries in vain end it."""
-BATCHES_PER_TURN_MAX = 64
 TURN_S = 0.02
-"""Batches taken in one turn, and for how long; the rest waits for the next, after the node's
-clock."""
+"""For so long messages are taken in one turn; the rest waits for the next, after the node."""
 WARN_EVERY = 1000
 """Junk is logged at the first message and at every so many."""
 REDIAL_S = 0.5
@@ -162,6 +159,7 @@ class Bus:
         self._context = zmq.Context(io_threads=1)
         self._zap: zmq.Socket[bytes] | None = None
         self._router = self._socket(zmq.ROUTER)
+        self._intake = Intake(self._router, self._note_junk)
         self._door = self._watch(self._router, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
         try:
             self._listen(bind)
@@ -257,6 +255,8 @@ class Bus:
         redials_s = [link.redial_s for link in self._links.values() if link.redial_s is not None]
         if redials_s:
             timeout_s = min(timeout_s, min(redials_s) - monotonic_s())
+        if self._intake.pending:
+            timeout_s = 0.0
         ready = dict(self._poller.poll(max(0, int(timeout_s * 1000.0 + 0.999))))
         if self._zap in ready:
             self._answer_the_door()
@@ -305,31 +305,20 @@ class Bus:
 
     def messages(self) -> Iterator[Message]:
         """Take what has come in, within this turn's share; junk is counted and dropped."""
-        until_s = monotonic_s() + TURN_S
-        for number in range(BATCHES_PER_TURN_MAX):
-            if number and monotonic_s() >= until_s:
-                return
+        for host, owner, data in self._intake.take(TURN_S):
             try:
-                route = self._router.recv(zmq.DONTWAIT, copy=False)
-            except zmq.Again:
-                return
-            host, owner = host_of(route), _told(route, "User-Id")
-            frames = self._router.recv_multipart(zmq.DONTWAIT)
-            if not 0 < len(frames) <= BATCH_MAX:
-                self._note_junk(f"batch of {len(frames)} messages")
+                sender, incarnation, body = codec.decode(data)
+            except ProtocolError as exc:
+                self._note_junk(str(exc))
+                self._intake.drop()
                 continue
-            for frame in frames:
-                try:
-                    sender, incarnation, body = codec.decode(frame)
-                except ProtocolError as exc:
-                    self._note_junk(str(exc))
-                    break
-                if self._ring is not None and owner != str(sender):
-                    self.counts.junk += 1
-                    self._complain(host, f"center {owner}'s key was used to speak for {sender}")
-                    break
-                self.counts.received += 1
-                yield Message(sender, incarnation, body, host)
+            if self._ring is not None and owner != str(sender):
+                self.counts.junk += 1
+                self._complain(host, f"center {owner}'s key was used to speak for {sender}")
+                self._intake.drop()
+                continue
+            self.counts.received += 1
+            yield Message(sender, incarnation, body, host)
 
     def links(self) -> Iterator[LinkUp | LinkDown]:
         """Take what has become of the links."""
@@ -436,22 +425,9 @@ class Bus:
         self._context.term()
 
 
-def host_of(frame: zmq.Frame) -> str:
-    """Return the address of the host that a frame came from; empty if ZeroMQ cannot tell."""
-    return _told(frame, "Peer-Address").removeprefix("::ffff:")
-
-
 def public_key(secret: bytes) -> bytes:
     """Return the public key of a secret one; 32 bytes each."""
     return z85.decode(zmq.curve_public(z85.encode(secret)))
-
-
-def _told(frame: zmq.Frame, about: str) -> str:
-    """Return what ZeroMQ tells of the connection that a frame came on; empty for nothing."""
-    try:
-        return str(frame.get(about))
-    except zmq.ZMQError:
-        return ""
 
 
 def _event_of(monitor: zmq.Socket[bytes]) -> tuple[int, int]:

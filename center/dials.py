@@ -77,7 +77,7 @@ class Dials:
         patient = self._patient.acquire(blocking=False)
         try:
             outcome = dial(parse_endpoint(address), reporter, PATIENT_S if patient else HOLD_S)
-        except ConfigError as exc:
+        except (ConfigError, OSError) as exc:  # OSError: no descriptor is free now
             log.warning("cannot dial %s: %s", address, exc)
             outcome = DialOutcome.TIMEOUT
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import queue
 import socket
 import threading
@@ -117,6 +118,24 @@ def test_results_come_back_for_whatever_was_asked() -> None:
         DialResult(dead, DialOutcome.REFUSED, "its session"),
         DialResult("nonsense", DialOutcome.TIMEOUT),
     }
+
+
+def test_a_dial_without_a_free_descriptor_has_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the node would take it for under way for ever, and never dial that server again."""
+
+    def full(*given: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    results: queue.SimpleQueue[DialResult] = queue.SimpleQueue()
+    dialler = Dials(results.put)
+    try:
+        dialler.reported(f"{HERE}:9", f"{HERE}:1")
+        monkeypatch.setattr(socket, "socket", full)
+        dialler.dial(f"{HERE}:9", "its session")
+        got = results.get(timeout=5.0)
+    finally:
+        dialler.close()
+    assert got == DialResult(f"{HERE}:9", DialOutcome.TIMEOUT, "its session")
 
 
 def test_a_killed_process_whose_port_closes_late_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
