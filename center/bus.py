@@ -32,12 +32,12 @@ from zmq.utils import z85
 from center.core import codec
 from center.core.events import LinkDown, LinkUp, Message
 from center.core.messages import Body
-from center.intake import BATCH_MAX, Intake
+from center.intake import BATCH_MAX, Intake, Route
 from center.trust import ZAP_DOMAIN, Complaints, Doorman, KeyRing
 from libevrpc.clock import monotonic_s
 from libevrpc.errors import ConfigError, ProtocolError
 
-__all__ = ["Bus", "BusCounts", "public_key"]
+__all__ = ["Bus", "BusCounts", "host_of", "public_key"]
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class Bus:
         self._context = zmq.Context(io_threads=1)
         self._zap: zmq.Socket[bytes] | None = None
         self._router = self._socket(zmq.ROUTER)
-        self._intake = Intake(self._router, self._note_junk)
+        self._intake = Intake(self._next_route, self._next_part, self._note_junk)
         self._door = self._watch(self._router, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
         try:
             self._listen(bind)
@@ -305,7 +305,7 @@ class Bus:
 
     def messages(self) -> Iterator[Message]:
         """Take what has come in, within this turn's share; junk is counted and dropped."""
-        for host, owner, data in self._intake.take(TURN_S):
+        for (host, owner), data in self._intake.take(TURN_S):
             try:
                 sender, incarnation, body = codec.decode(data)
             except ProtocolError as exc:
@@ -319,6 +319,16 @@ class Bus:
                 continue
             self.counts.received += 1
             yield Message(sender, incarnation, body, host)
+
+    def _next_route(self) -> Route | None:
+        try:
+            frame = self._router.recv(zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return None
+        return Route(host_of(frame), _told(frame, "User-Id"))
+
+    def _next_part(self) -> tuple[bytes, bool]:
+        return self._router.recv(zmq.DONTWAIT), bool(self._router.getsockopt(zmq.RCVMORE))
 
     def links(self) -> Iterator[LinkUp | LinkDown]:
         """Take what has become of the links."""
@@ -425,9 +435,22 @@ class Bus:
         self._context.term()
 
 
+def host_of(frame: zmq.Frame) -> str:
+    """Return the address of the host that a frame came from; empty if ZeroMQ cannot tell."""
+    return _told(frame, "Peer-Address").removeprefix("::ffff:")
+
+
 def public_key(secret: bytes) -> bytes:
     """Return the public key of a secret one; 32 bytes each."""
     return z85.decode(zmq.curve_public(z85.encode(secret)))
+
+
+def _told(frame: zmq.Frame, about: str) -> str:
+    """Return what ZeroMQ tells of the connection that a frame came on; empty for nothing."""
+    try:
+        return str(frame.get(about))
+    except zmq.ZMQError:
+        return ""
 
 
 def _event_of(monitor: zmq.Socket[bytes]) -> tuple[int, int]:

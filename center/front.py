@@ -82,6 +82,6 @@ class Front:
         if part is None:
             cut = self.map.part(service)
             part = self.record.payload if cut == self.map else cut.encode()
-            if len(self._parts) < PARTS_MAX:
+            if cut.tables and len(self._parts) < PARTS_MAX:  # keep no name that strangers made up
                 self._parts[service] = part
         return part

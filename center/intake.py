@@ -11,11 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import zmq
-
 from libevrpc.clock import monotonic_s
 
-__all__ = ["BATCHES_PER_TURN_MAX", "BATCH_MAX", "Intake", "Part", "host_of"]
+__all__ = ["BATCHES_PER_TURN_MAX", "BATCH_MAX", "Intake", "Part", "Route"]
 
 BATCH_MAX = 64
 """Messages of one batch; one of more is junk."""
@@ -23,26 +21,39 @@ BATCHES_PER_TURN_MAX = 64
 """Batches begun in one turn."""
 
 
-class Part(NamedTuple):
-    """One undecoded message: the host it came from, whose key it came with ("": none), itself."""
+class Route(NamedTuple):
+    """Where a batch came from: the host, and whose key it came with ("": none)."""
 
     host: str
     owner: str
+
+
+class Part(NamedTuple):
+    """One message, not decoded."""
+
+    route: Route
     data: bytes
 
 
 class Intake:
-    """Batches, taken apart. One thread, which is the socket's.
+    """Batches, taken apart. One thread.
 
     Args:
-        router: the socket.
+        next_route: begins the next batch; None: there is none.
+        next_part: returns the batch's next part, and whether more follow.
         on_junk: told why a whole batch is thrown away.
     """
 
-    def __init__(self, router: zmq.Socket[bytes], on_junk: Callable[[str], object]) -> None:
-        self._router = router
+    def __init__(
+        self,
+        next_route: Callable[[], Route | None],
+        next_part: Callable[[], tuple[bytes, bool]],
+        on_junk: Callable[[str], object],
+    ) -> None:
+        self._next_route = next_route
+        self._next_part = next_part
         self._on_junk = on_junk
-        self._host = self._owner = ""
+        self._route = Route("", "")
         self._parts: deque[bytes] = deque()
         self._count = 0
         self._more = False
@@ -60,7 +71,7 @@ class Intake:
             if self._more:
                 self._read()
             elif self._parts:
-                yield Part(self._host, self._owner, self._parts.popleft())
+                yield Part(self._route, self._parts.popleft())
             elif begun < BATCHES_PER_TURN_MAX and self._begin():
                 begun += 1
             else:
@@ -74,19 +85,16 @@ class Intake:
 
     def _begin(self) -> bool:
         """Take up the next batch; False: there is none."""
-        try:
-            route = self._router.recv(zmq.DONTWAIT, copy=False)
-        except zmq.Again:
+        route = self._next_route()
+        if route is None:
             return False
-        self._host, self._owner = host_of(route), _told(route, "User-Id")
-        self._count = 0
-        self._more = True  # a ROUTER's route never stands alone
+        self._route, self._count = route, 0
+        self._more = True  # a route never stands alone
         return True
 
     def _read(self) -> None:
         """Read one part. Parts are given out when their batch is whole, and short enough."""
-        part = self._router.recv(zmq.DONTWAIT)
-        self._more = bool(self._router.getsockopt(zmq.RCVMORE))
+        part, self._more = self._next_part()
         self._count += 1
         if self._count <= BATCH_MAX:
             self._parts.append(part)
@@ -94,16 +102,3 @@ class Intake:
         self._parts.clear()
         if not self._more:
             self._on_junk(f"batch of {self._count} messages")
-
-
-def host_of(frame: zmq.Frame) -> str:
-    """Return the address of the host that a frame came from; empty if ZeroMQ cannot tell."""
-    return _told(frame, "Peer-Address").removeprefix("::ffff:")
-
-
-def _told(frame: zmq.Frame, about: str) -> str:
-    """Return what ZeroMQ tells of the connection that a frame came on; empty for nothing."""
-    try:
-        return str(frame.get(about))
-    except zmq.ZMQError:
-        return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from center.core.codec import TEXT_CHARS_MAX
 from center.core.events import (
     Event,
     NodeStatus,
@@ -118,6 +119,9 @@ class CenterService:
         self, request: center_pb2.PullRequest, controller: ServerController
     ) -> center_pb2.PullResponse | None:
         """Return the part of a service, now or when there is a newer map."""
+        if len(request.service) > TEXT_CHARS_MAX:  # it is kept for as long as the question waits
+            text = f"a service's name has at most {TEXT_CHARS_MAX} characters"
+            raise RpcError(StatusCode.INVALID_ARGUMENT, f"{text}, not {len(request.service)}")
         front = self._front()
         stamp = (request.epoch, request.version)
         ours = front.map is not None and front.map.cluster_id == request.cluster_id

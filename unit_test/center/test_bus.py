@@ -14,12 +14,12 @@ import pytest
 import zmq
 
 from center import bus as bus_module
-from center.bus import Bus
+from center.bus import Bus, host_of
 from center.core import codec
 from center.core.ballot import State
 from center.core.events import LinkDown, LinkUp, Message
 from center.core.messages import Announcement, Body, Inquiry
-from center.intake import BATCH_MAX, host_of
+from center.intake import BATCH_MAX
 from libevrpc.clock import monotonic_s
 from libevrpc.errors import ConfigError
 from unit_test.fix_net import free_port, free_ports
@@ -278,7 +278,7 @@ def read_past(sock: socket.socket, wanted: bytes, more: int = 0) -> bytes:
 
 FLOODED = """
 import os, socket, sys
-from center.bus import Bus
+from center.bus import Bus, host_of
 from unit_test.center.test_bus import read_past, shake_hands
 
 read_fd, _ = os.pipe()

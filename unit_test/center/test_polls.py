@@ -180,6 +180,14 @@ def test_a_part_is_encoded_once_per_snapshot(monkeypatch: pytest.MonkeyPatch) ->
     assert full.part("x.Y") is not full.part("x.Y")
 
 
+def test_parts_of_services_that_nobody_offers_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask for any name, of any length."""
+    monkeypatch.setattr("center.front.PARTS_MAX", 1)
+    front = front_of(1)
+    front.part("no.Such")
+    assert front.part("x.Y") is front.part("x.Y")
+
+
 def test_the_part_of_the_only_service_is_the_map_itself() -> None:
     front = front_of(1, services=("x.Y",))
     assert front.part("x.Y") is front.part("")

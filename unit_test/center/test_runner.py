@@ -163,6 +163,15 @@ def test_a_server_is_told_once_the_map_has_it(runner: Runner) -> None:
     assert [server.address for server in found.servers] == ["127.0.0.1:1"]
 
 
+def test_a_service_name_out_of_all_proportion_is_refused(runner: Runner) -> None:
+    """Thousands of questions may wait, and each keeps its name."""
+    runner.start()
+    wait_until(lambda: leads(runner))
+    with RpcClient(runner.address) as client, pytest.raises(RpcError, match="4096") as caught:
+        client.stub(CENTER).Pull(center_pb2.PullRequest(service="x" * 4097, wait_ms=1000))
+    assert caught.value.code is StatusCode.INVALID_ARGUMENT
+
+
 def test_a_disk_that_fails_for_a_while_delays_the_cluster_only(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
