@@ -49,6 +49,8 @@ WAIT_MAX_S = 25.0
 """Longest question for news: proxies hang up on longer ones."""
 SOON = 0.5
 """An answer without news before this share of the time asked for comes from who does not wait."""
+ASK_MIN_S = 0.1
+"""However late the beats for others are: a registry has this long to answer."""
 NAMED_MAX = 1000
 """Most entries that are named in the log as unreadable."""
 
@@ -101,16 +103,25 @@ class HttpAnnounceSession:
             if place.due_s > monotonic_s():
                 continue
             try:
-                answer = place.link.ask("POST", self._headers, self._record)
+                timeout_s = self._patience_s(place)
+                answer = place.link.ask("POST", self._headers, self._record, timeout_s=timeout_s)
                 place.link.done(answer)
             except RegistryError as exc:
+                place.said |= place.link.unanswered
                 place.fails(str(exc), alone=len(self._places) == 1)
                 place.due_s = monotonic_s() + min(RETRY_S, self._every_s)
                 continue
             place.said = True
             place.works("announced there again")
-            place.due_s = monotonic_s() + self._period_s(answer)
+            period_s = self._period_s(answer)
+            place.due_s = monotonic_s() + period_s
+            place.late_s = place.due_s + period_s
         _require_one(self._places)
+
+    def _patience_s(self, asked: _Place) -> float:
+        """Return how long one may take to answer: no other's beat is late by a whole period."""
+        late_s = [each.late_s for each in self._places if each.well and each is not asked]
+        return max(ASK_MIN_S, min([ASK_S, *(each - monotonic_s() for each in late_s)]))
 
     def _period_s(self, answer: HttpAnswer) -> float:
         """Return how long until the next beat; registries of ours say when they expire us."""
@@ -315,6 +326,7 @@ class _Place:
 
     Attributes:
         due_s: when to speak to it again.
+        late_s: when a beat for it would be late by a whole period.
         well: it answered last.
         why: what was wrong, if not.
         said: it may know us.
@@ -326,6 +338,7 @@ class _Place:
     def __init__(self, link: HttpLink) -> None:
         self.link = link
         self.due_s = 0.0
+        self.late_s = 0.0
         self.well = False
         self.why = ""
         self.said = False

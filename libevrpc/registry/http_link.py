@@ -41,6 +41,8 @@ class HttpLink:
         self._headers = {"Host": host, "User-Agent": "libevrpc", **headers}
         self._sock: socket.socket | None = None
         self._interrupted = False
+        self.unanswered = False
+        """The last question may have been heard all the same: it was sent, and has no answer."""
 
     def ask(
         self,
@@ -58,17 +60,21 @@ class HttpLink:
                 else than HTTP; or it was interrupted.
         """
         by_s = monotonic_s() + timeout_s
+        self.unanswered = False
         try:
-            with dial_by(self._endpoint, by_s) as sock:
+            # that cannot be interrupted, so it takes no longer where the answer may
+            with dial_by(self._endpoint, by_s, ASK_S) as sock:
                 self._sock = sock
                 if interruptible and self._interrupted:
                     raise self._error("interrupted")
+                self.unanswered = True
                 sock.sendall(self._request(method, headers, body))
                 reader = HttpAnswerReader(method, LIMITS)
                 answer = None
                 while answer is None:
                     sock.expect_by(by_s)
                     answer = reader.receive(sock.recv(RECEIVE_BYTES))
+                self.unanswered = False
                 return answer
         except TimeoutError:
             raise self._error(f"no answer within {timeout_s:g} s") from None

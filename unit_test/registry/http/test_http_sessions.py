@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from libevrpc.clock import monotonic_s
+from libevrpc.core.endpoints import parse_endpoint
+from libevrpc.core.http import HttpAnswer
 from libevrpc.core.targets import parse_target
+from libevrpc.registry import http, http_link
 from libevrpc.registry.base import Announcement
 from libevrpc.registry.http import HttpAnnounceSession, HttpWatchSession
-from libevrpc.registry.session import RegistryError
+from libevrpc.registry.http_link import ASK_S, HttpLink
+from libevrpc.registry.session import Nap, RegistryError
 from unit_test.fix_rpc import wait_until
 from unit_test.registry.http.conftest import Registry
 from unit_test.registry.http.fake_tinyrpc import FakeRegistry
@@ -50,6 +58,89 @@ def test_a_goodbye_that_nobody_hears_is_an_error_and_may_be_said_again(
     session.remove()
     session.remove()
     assert fake.methods == ["POST", "DELETE"]
+
+
+def test_a_goodbye_is_said_where_a_beat_was_heard_and_not_answered(fake: FakeRegistry) -> None:
+    session = announcing(fake.target)
+    fake.answer = lambda head: b""  # hangs up on who has spoken
+    with pytest.raises(RegistryError):
+        session.put(SERVER)
+    fake.answer = lambda head: b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+    refused = announcing(fake.target)
+    with pytest.raises(RegistryError, match="401"):
+        refused.put(SERVER)
+    fake.answer = None
+    session.remove()
+    assert fake.methods == ["DELETE"]
+    refused.remove()  # who was refused is not listed
+    assert fake.methods == ["DELETE"]
+    fake.close()
+    nobody = announcing(fake.target)
+    with pytest.raises(RegistryError):
+        nobody.put(SERVER)
+    nobody.remove()
+
+
+def test_a_frozen_registry_does_not_hold_up_the_beats_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Time is what the questions take: each to the frozen one as long as it may."""
+    clock, heard, least = [0.0], [0.0], []
+
+    def ask(link: HttpLink, *words: Any, timeout_s: float = ASK_S, **more: Any) -> HttpAnswer:
+        if link.address == "10.0.0.3:9":
+            heard.append(clock[0])
+            return HttpAnswer(200, {"x-libevrpc-expiry": "2"}, b"")
+        clock[0] += timeout_s
+        least.append(timeout_s)
+        raise RegistryError(f"{link.address}: no answer")
+
+    monkeypatch.setattr(http, "monotonic_s", lambda: clock[0])
+    monkeypatch.setattr(HttpLink, "ask", ask)
+    session = announcing("http://10.0.0.1:9,10.0.0.2:9,10.0.0.3:9/_tinyrpc_/registry?expiry=2")
+    session.put(SERVER)
+    monkeypatch.setattr(session, "_nap", Sleepless(clock))
+    while clock[0] < 60.0:
+        session.beat(5.0)
+    assert max(after - before for before, after in pairwise(heard[1:])) < 2.0
+    assert min(least) > 0.0
+    least.clear()
+    session.put(SERVER)  # an update makes all beats due, and none of them late
+    assert least[0] > 0.5
+
+
+class Sleepless(Nap):
+    """Waits by putting a clock forward."""
+
+    def __init__(self, clock: list[float]) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, seconds: float) -> bool:
+        self._clock[0] += seconds
+        return False
+
+
+def test_a_question_for_news_has_no_longer_than_others_to_connect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may wait half a minute for its answer, and cannot be interrupted before it is sent."""
+    monkeypatch.setattr(http_link, "ASK_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        host, port = full.getsockname()
+        fillers = [socket.socket() for _ in range(3)]
+        try:
+            for each in fillers:
+                each.setblocking(False)
+                each.connect_ex((host, port))
+            link = HttpLink(parse_endpoint(f"{host}:{port}"), "/x", {})
+            begun_s = monotonic_s()
+            with pytest.raises(RegistryError):
+                link.ask("GET", {}, timeout_s=30.0, interruptible=True)
+            assert monotonic_s() - begun_s < 20.0
+        finally:
+            for each in fillers:
+                each.close()
 
 
 @pytest.mark.parametrize("expiry", ["soon", "nan", "-1", "0"])
