@@ -7,16 +7,15 @@ A value is taken to the end of its line, as it is: no quotes, no continuation, n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from libevrpc.errors import ConfigError
-from libevrpc.frozen import frozen
 
 __all__ = ["IniFile", "IniValue", "nearest", "parse_ini", "read_ini"]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class IniValue:
     """The text of one value and the line (from 1) it stands on."""
 
@@ -24,7 +23,7 @@ class IniValue:
     line: int
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class IniFile:
     """Sections, their keys, and the values; `path` is for messages."""
 

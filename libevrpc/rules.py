@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 from libevrpc.errors import ConfigError
-from libevrpc.frozen import frozen
 
 __all__ = [
     "BODY_BYTES_LEAST",
@@ -43,7 +43,7 @@ CENTER_SPAN_MAX_S = 3600.0
 """No span of a center may be set above this."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Rule:
     """What one setting is for, which values it may have; `instead` ends what is said of others."""
 

@@ -12,12 +12,12 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar, get_type_hints
 
 from libevrpc import rules
 from libevrpc.errors import ConfigError
-from libevrpc.frozen import frozen
 from libevrpc.inifile import nearest, read_ini
 from libevrpc.rules import BODY_BYTES_LEAST, KIB, MIB, MisfitError, Rule, require
 from libevrpc.variables import PREFIX, warn_of_strangers
@@ -37,7 +37,7 @@ BALANCER_NAMES = ("p2c", "round_robin", "random", "weighted", "vnode")
 """The balancers that have a name; a program may give the class of another as argument."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class _Settings:
     """What the three have in common: every value obeys its rule, whoever made the object."""
 
@@ -54,7 +54,7 @@ class _Settings:
         """Raise ConfigError where values that are right alone do not fit each other."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class ServerSettings(_Settings):
     """Settings of one `RpcServer`: section `[server]`, variables `LIBEVRPC_SERVER_*`."""
 
@@ -154,7 +154,7 @@ class ServerSettings(_Settings):
         )
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class ClientSettings(_Settings):
     """Settings of one `RpcClient`: section `[client]`, variables `LIBEVRPC_CLIENT_*`."""
 
@@ -222,7 +222,7 @@ class ClientSettings(_Settings):
         require(plain or self.wire == "prpc", text, "wire", "compress", "checksum")
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class CenterSettings(_Settings):
     """Settings of one center: section `[center]`, variables `LIBEVRPC_CENTER_*`."""
 

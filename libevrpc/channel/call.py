@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
 from libevrpc.core.prpc import Reply
 from libevrpc.errors import Errno
-from libevrpc.frozen import frozen
 
 __all__ = ["CallFailure", "CallStage", "ClientCall", "OnewayCall", "refusal"]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class CallFailure:
     """Why a call got no reply.
 

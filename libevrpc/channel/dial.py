@@ -13,12 +13,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from libevrpc.channel.call import CallFailure
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.errors import Errno
-from libevrpc.frozen import frozen
 from libevrpc.loop.transport import tune_socket
 
 __all__ = [
@@ -50,7 +50,7 @@ Address = tuple[socket.AddressFamily, Any]
 """What a socket connects to: its family, and the address as that family writes it."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class DialTimes:
     """How long the parts may take, in seconds: the name, and all its addresses; and both."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from libevrpc.core.prpc import WireLimits
-from libevrpc.frozen import frozen
 
 __all__ = ["ConnectionOptions"]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class ConnectionOptions:
     """Limits of one connection; see `ClientSettings` for the meaning of each.
 

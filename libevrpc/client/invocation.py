@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NoReturn
 
@@ -28,7 +29,6 @@ from libevrpc.core.hello import HELLO_FIELD
 from libevrpc.core.prpc import META_ROOM_BYTES, Reply
 from libevrpc.core.retry import GiveUp, Retry
 from libevrpc.errors import Errno, RpcError, StatusCode
-from libevrpc.frozen import frozen
 
 __all__ = ["CallShape", "Hold", "Invocation", "Outcome", "nobody"]
 
@@ -81,7 +81,7 @@ class CallShape:
         self.inflated_bytes_max = inflated_bytes_max
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Nobody of a remembered set could be reached: go on once the registry has been heard.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -12,12 +13,11 @@ from libevrpc.core.contents import ContentType
 from libevrpc.core.protobufs import message_class
 from libevrpc.core.prpc_encode import RequestEncoder
 from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
-from libevrpc.frozen import frozen
 
 __all__ = ["MethodSpec", "object_method", "protobuf_method", "split_method"]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class MethodSpec:
     """One method of one service. Immutable, any thread.
 

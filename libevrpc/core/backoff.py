@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
-
-from libevrpc.frozen import frozen
 
 __all__ = ["Backoff", "BackoffPolicy", "Randomness"]
 
@@ -20,7 +19,7 @@ class Randomness(Protocol):
         ...
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class BackoffPolicy:
     """How long to wait before try after try. Immutable, any thread.
 

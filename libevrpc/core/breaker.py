@@ -7,14 +7,14 @@ isolation (100 ms up to 30 s).
 
 from __future__ import annotations
 
-from libevrpc.frozen import frozen
+from dataclasses import dataclass
 
 __all__ = ["Breaker", "BreakerPolicy"]
 
 NEVER_S = float("inf")
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class BreakerPolicy:
     """When a breaker opens, and for how long. Immutable, any thread.
 

@@ -6,7 +6,7 @@ Pure: one `ConnectionTimers` per connection, told of traffic by plain attribute 
 
 from __future__ import annotations
 
-from libevrpc.frozen import frozen
+from dataclasses import dataclass
 
 __all__ = ["ConnectionTimers", "TimerLimits"]
 
@@ -14,7 +14,7 @@ _CHECKS_PER_LIMIT = 4
 _CHECK_DEFAULT_S = 60.0
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class TimerLimits:
     """How long a server waits for what, in seconds; 0 switches a limit off.
 

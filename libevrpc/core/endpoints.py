@@ -10,11 +10,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from libevrpc.errors import ConfigError
-from libevrpc.frozen import frozen
 
 if TYPE_CHECKING:
     from libevrpc.core.slots import SlotTable
@@ -83,7 +82,7 @@ def is_host_name(text: str) -> bool:
     )
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One address with the weight and tags its registry gave it. Immutable, any thread.
 
@@ -130,7 +129,7 @@ class Endpoint:
         return self.address
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class EndpointSet:
     """What a registry knows of a service at one moment. Immutable, any thread.
 

@@ -9,8 +9,7 @@ one-way marks and the notice that a server is going away.
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from libevrpc.frozen import frozen
+from dataclasses import dataclass
 
 __all__ = [
     "CLIENT_HELLO",
@@ -40,7 +39,7 @@ HELLO_VERSION = 1
 _CLIENT_TIMEOUT_MS_MAX = 86_400_000
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Hello:
     """What one side tells the other.
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
-
-from libevrpc.frozen import frozen
 
 __all__ = [
     "HttpAnswer",
@@ -17,7 +15,7 @@ __all__ = [
 ]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class HttpLimits:
     """Longest parts of one message, in bytes.
 
@@ -30,7 +28,7 @@ class HttpLimits:
     body_bytes_max: int = 64 * 1024 * 1024
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class HttpHead:
     """A request without its body. Immutable.
 
@@ -53,7 +51,7 @@ class HttpHead:
     waits: bool
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class HttpRequest:
     """A whole request: its head and its body."""
 
@@ -61,7 +59,7 @@ class HttpRequest:
     body: bytes
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class HttpFault:
     """A request that is not read any further: answer with `status`, then close."""
 
@@ -69,7 +67,7 @@ class HttpFault:
     text: str
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class HttpReply:
     """What a request is answered with.
 
@@ -109,7 +107,7 @@ class HttpReply:
         return HttpReply(status, body.encode(errors="replace"), (kind, *headers))
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class HttpAnswer:
     """What a server said: status, headers by lower-case name, body."""
 

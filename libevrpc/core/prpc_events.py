@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from libevrpc.errors import ProtocolError
-from libevrpc.frozen import frozen
 
 __all__ = [
     "BadRequest",
@@ -21,7 +22,7 @@ __all__ = [
 ]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class WireLimits:
     """Longest parts of one message, in bytes.
 
@@ -135,7 +136,7 @@ class Reply:
         self.user_fields = user_fields
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class BadRequest:
     """A frame whose sender gets an error and keeps its connection."""
 
@@ -144,21 +145,21 @@ class BadRequest:
     text: str
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """A frame that was ignored; the connection goes on."""
 
     reason: str
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Broken:
     """The stream cannot be read any further: close it without a reply. Always the last event."""
 
     error: ProtocolError
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Say:
     """Bytes that the reader of another wire wants sent at once: a handshake's answer, a refusal.
 
@@ -171,19 +172,19 @@ class Say:
     close: bool = False
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class HeldBack:
     """A reader keeps many bytes until its last request is answered: read no more till then."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Resets:
     """To this wire's peers the end of the stream is the end of an answer. So from now on every
     other end has to be a reset: that of a broken stream, of the server, of its process.
     """
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Settled:
     """Now it is known that the peer takes no end for an answer; see `Resets`. At most once."""
 

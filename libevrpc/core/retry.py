@@ -23,11 +23,11 @@ these retries take leave less for the other two kinds, which is the right way ro
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from libevrpc.core.backoff import BackoffPolicy, Randomness
 from libevrpc.errors import Errno, RpcError, StatusCode
-from libevrpc.frozen import frozen
 
 __all__ = ["FailureKind", "GiveUp", "Retry", "RetryBudget", "RetryPolicy", "kind_of"]
 
@@ -42,14 +42,14 @@ _TRANSPORT_ERRNOS = frozenset(
 _SYSTEM_ERRNO_MAX = 133
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Retry:
     """Try again, on another server if there is one, after `delay_s` (0: at once)."""
 
     delay_s: float
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """Hand the error to the caller; `reason` is for the log."""
 
@@ -137,7 +137,7 @@ class RetryBudget:
         self._total = sum(self._sums)
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often and how soon calls are tried again. Immutable, any thread.
 

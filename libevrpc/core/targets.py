@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from libevrpc.core.endpoints import UNIX_PREFIX, Endpoint, parse_endpoint
 from libevrpc.errors import ConfigError
-from libevrpc.frozen import frozen
 
 __all__ = [
     "TARGET_PARSERS",
@@ -45,7 +44,7 @@ _FILE_PATH_BYTES_MAX = 4096
 _SERVICE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Target:
     """A parsed target. Immutable, any thread.
 

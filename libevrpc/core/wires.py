@@ -12,6 +12,7 @@ server's: limits, deadlines, tokens, workers, statistics.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -27,7 +28,6 @@ from libevrpc.core.prpc_events import (
     WireLimits,
 )
 from libevrpc.errors import Errno, ProtocolError, RpcError
-from libevrpc.frozen import frozen
 
 __all__ = [
     "HELD_BYTES_MAX",
@@ -82,7 +82,7 @@ class Callee(Protocol):
         """The handler's result and content type to reply bytes; raises RpcError."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Out:
     """What a writer wants sent.
 
@@ -230,7 +230,7 @@ class TurnReader(WireReader, Protocol):
         """Go on: a request of this wire has had its answer. Returns what `receive` would."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Wire:
     """One protocol that shares the port.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from libevrpc.core.endpoints import EndpointSet
 from libevrpc.errors import RpcError
-from libevrpc.frozen import frozen
 
 __all__ = ["Announcement", "LoadSample", "Registrar", "Resolver"]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Announcement:
     """What a server says of itself.
 
@@ -34,7 +34,7 @@ class Announcement:
     methods: tuple[str, ...] = ()
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class LoadSample:
     """How busy a server is now.
 

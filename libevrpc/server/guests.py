@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from libevrpc.core.prpc import WireLimits
 from libevrpc.core.wires import Wire
 from libevrpc.errors import ConfigError
-from libevrpc.frozen import frozen
 from libevrpc.inifile import nearest
 from libevrpc.loop.transport import reset_at_end
 from libevrpc.server.pages import Pages
@@ -29,7 +28,7 @@ ALL = "all"
 """In `wires`: every one that is installed and that nobody has to choose."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class GuestContext:
     """What a wire may know of its server; the functions: any thread, and cheap.
 
@@ -55,7 +54,7 @@ class GuestContext:
     pages: Pages = field(default_factory=Pages)
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Guest:
     """One entry of the table.
 

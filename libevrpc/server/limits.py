@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from libevrpc.core.conn_timers import TimerLimits
 from libevrpc.core.prpc import WireLimits
 from libevrpc.core.wires import Wire
-from libevrpc.frozen import frozen
 from libevrpc.server.door import Door
 from libevrpc.settings import ServerSettings
 
 __all__ = ["SessionLimits", "session_limits", "wire_limits"]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class SessionLimits:
     """What one connection may ask for, and how; see `ServerSettings`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from types import ModuleType
 from typing import Any, cast
@@ -14,7 +15,6 @@ from google.protobuf.message import DecodeError
 from libevrpc.core.contents import ContentType
 from libevrpc.core.protobufs import message_class
 from libevrpc.errors import Errno, RpcError, UsageError
-from libevrpc.frozen import frozen
 from libevrpc.inifile import nearest
 from libevrpc.server.typed import ObjectShape, decoder_of, shape_of
 
@@ -127,7 +127,7 @@ class MethodEntry:
         return self.mean_s < FAST_HANDLER_S
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Missing:
     """Why no entry was found."""
 

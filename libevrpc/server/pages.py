@@ -8,12 +8,12 @@ becomes the method's arguments and its result a reply.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from libevrpc.core.http import HttpReply, HttpRequest
 from libevrpc.core.wires import WireReader
 from libevrpc.errors import UsageError
-from libevrpc.frozen import frozen
 
 __all__ = ["MethodPage", "Page", "Pages", "Route", "Upgrade"]
 
@@ -24,7 +24,7 @@ Page = Callable[[HttpRequest], HttpReply]
 """Answers a request; on a loop thread, quickly, and without raising."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class MethodPage:
     """A page that a method of this server answers.
 
@@ -40,7 +40,7 @@ class MethodPage:
     reply: Callable[[HttpRequest, Any], HttpReply]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Route:
     """What stands at one path.
 
@@ -53,7 +53,7 @@ class Route:
     public: bool
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Upgrade:
     """A wire that begins with CONNECT on a path.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from libevrpc.frozen import frozen
+from dataclasses import dataclass
 
 __all__ = ["ServerStatistics"]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class ServerStatistics:
     """Counters of one server since its start, added up over its loops.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
-from libevrpc.frozen import frozen
 
 if TYPE_CHECKING:
     from libevrpc.core.gob import Schema
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ObjectShape", "decoder_of", "shape_of"]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class ObjectShape:
     """The signature of one method; the controller's parameter does not count.
 
