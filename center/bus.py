@@ -200,7 +200,11 @@ class Bus:
         monitor = self._context.socket(zmq.PAIR)
         monitor.setsockopt(zmq.LINGER, 0)
         monitor.setsockopt(zmq.RCVHWM, 0)
-        sock.monitor(address, events)
+        try:
+            sock.monitor(address, events)
+        except zmq.ZMQError:
+            monitor.close(0)
+            raise
         monitor.connect(address)
         return monitor
 
@@ -243,12 +247,21 @@ class Bus:
         dealer, monitor = link.dealer, link.monitor
         link.dealer = link.monitor = None
         if dealer is not None and monitor is not None:
-            for sock in (dealer, monitor):
-                if sock in self._poller:
-                    self._poller.unregister(sock)
             dealer.disable_monitor()
-            dealer.close(0)
-            monitor.close(0)
+        for sock in filter(None, (dealer, monitor)):
+            if sock in self._poller:
+                self._poller.unregister(sock)
+            sock.close(0)
+
+    def _dial_again(self, link: _Link) -> None:
+        """Dial anew; later, if no file can be opened now."""
+        self._hang_up(link)
+        try:
+            self._dial(link)
+        except zmq.ZMQError as exc:
+            self._hang_up(link)
+            link.redial_s = monotonic_s() + REDIAL_S
+            self._note_trouble(link, f"cannot be dialled: {exc.strerror}")
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for a message, a link event or the wake-up; True if the wake-up is due."""
@@ -266,8 +279,7 @@ class Bus:
             now_s = monotonic_s()
             for link in self._links.values():
                 if link.redial_s is not None and now_s >= link.redial_s:
-                    self._hang_up(link)
-                    self._dial(link)
+                    self._dial_again(link)
         return self._wakeup_fd in ready
 
     def send(self, to: int, incarnation: int, body: Body) -> None:
@@ -367,6 +379,9 @@ class Bus:
         else:
             link.redial_s = monotonic_s() + REDIAL_S
             trouble = self._trouble_of(event, value)
+        self._note_trouble(link, trouble)
+
+    def _note_trouble(self, link: _Link, trouble: str) -> None:
         if trouble != link.trouble:
             link.trouble = trouble
             log.warning("center %d at %s: %s", link.peer, link.address, trouble)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -138,6 +139,30 @@ def test_an_unlisted_key_is_refused_and_named_on_both_sides(
     assert [logged(each) for each in (told_1, told_2, at_the_door)] == [1, 1, 1]
     assert LinkUp(2) not in table.links[1]
     assert LinkUp(1) not in table.links[2]
+
+
+def test_a_center_that_cannot_be_dialled_for_want_of_a_file_is_dialled_later(
+    table: Table, logged: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers may hold all that this process may open: that is no reason to end."""
+
+    usual = Bus._socket
+    first = table.open(1, RIGHT)
+
+    def full(bus: Bus, kind: int) -> zmq.Socket[bytes]:
+        if bus is first:
+            raise zmq.ZMQError(errno.EMFILE)
+        return usual(bus, kind)
+
+    table.open(2, {**RIGHT, 2: (KEYS[4],)}, SECRETS[4])
+    table.until(lambda: logged("refuses our key"))
+    monkeypatch.setattr(Bus, "_socket", full)
+    table.until(lambda: logged("cannot be dialled: Too many open files"))
+    table.shut(2)
+    table.open(2, RIGHT)
+    monkeypatch.setattr(Bus, "_socket", usual)
+    table.until(lambda: LinkUp(2) in table.links[1])
+    assert logged("cannot be dialled") == 1
 
 
 def test_a_center_without_keys_is_named_on_both_sides(
