@@ -382,8 +382,10 @@ class Connection(ReaderBaton):
         self._poll.register(sock.fileno(), select.POLLIN)
         self._last_read_s = time.monotonic()
         with self._state_lock:
-            self._transport = transport
             refused, sent = self._send_waiting(transport)
+            self._transport = (
+                transport  # callers send from here on: behind the token
+            )
         self._opened.set()
         for call in refused:
             if self._pending.pop(call.correlation_id, None) is not None:

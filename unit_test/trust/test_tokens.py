@@ -6,10 +6,12 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from libevrpc import ConfigError, RpcClient, RpcError, RpcServer, StatusCode
+from libevrpc.channel.connection import Connection
 from libevrpc.channel.options import ConnectionOptions
 from libevrpc.channel.private import token_frame
 from libevrpc.core.prpc import (
@@ -24,6 +26,7 @@ from libevrpc.core.prpc import (
 from libevrpc.core.prpc_encode import encode_request, encode_signed
 from libevrpc.credentials import Tokens
 from libevrpc.errors import Errno, ProtocolError
+from libevrpc.loop.transport import Transport
 from libevrpc.server.door import MISSING, WRONG, Door
 from unit_test.fix_rpc import ECHO, WAIT_S, Raw, Serving, body, request, wait_until
 
@@ -119,6 +122,26 @@ def test_many_first_calls_at_once_all_come_after_the_token(
     for thread in threads:
         thread.join()
     assert sorted(results) == list(range(callers))
+
+
+@live
+def test_a_call_that_finds_the_connection_just_opened_comes_after_the_token(
+    guarded: Serving, file_with: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = guarded.client(token_file=file_with(TOKEN))
+    send_waiting = Connection._send_waiting  # noqa: SLF001
+    results: list[object] = []
+    second = threading.Thread(target=lambda: results.append(client.call("Foo.Sum", 3, 4)))
+
+    def late(self: Connection, transport: Transport) -> Any:
+        second.start()
+        second.join(0.2)  # time enough to overtake, were it allowed to
+        return send_waiting(self, transport)
+
+    monkeypatch.setattr(Connection, "_send_waiting", late)
+    assert client.call("Foo.Sum", 1, 2) == 3
+    second.join(WAIT_S)
+    assert results == [7]
 
 
 @live

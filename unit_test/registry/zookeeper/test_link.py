@@ -151,9 +151,12 @@ def test_refused_credentials_are_named_and_tried_again(
         patch.setattr(zookeeper_link, "credentials_of", lambda plan: (("unheard-of", "x"),))
         shared = acquire_session(plan, listener)
     try:
-        for _ in range(3):
-            with pytest.raises(RegistryError, match="refused our credentials"):
+        said: list[bool] = []
+        while sum(said) < 3:
+            with pytest.raises(RegistryError, match="refused our cred|connection .* broke") as told:
                 ask_twice(shared)
+            said.append("refused" in str(told.value))
+            assert len(said) < 30  # the end of the connection may now and then overtake the reason
         assert shared.epoch > 1
     finally:
         release_session(shared, listener)
