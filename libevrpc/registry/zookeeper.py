@@ -139,20 +139,18 @@ class ZooKeeperAnnounceSession:
         A session that others go on with would keep our nodes: they are deleted, and where that
         cannot be, all make a new session.
         """
-        shared, self._shared = self._shared, None
+        shared = self._shared
         if shared is None:
             return
-        last = release_session(shared, self._heard)
-        if last or not self._held:
-            return
-        self._shared = shared
         try:
-            self.remove()
+            if self._held and shared.shared:
+                self.remove()  # as its user: who leaves meanwhile must not end it below us
         except RegistryError as exc:
             log.debug("nodes are left to a dropped session: %s", exc)
             shared.renew()
         finally:
             self._shared = None
+            release_session(shared, self._heard)
 
     def wake(self) -> None:
         """See `AnnounceSession.wake`."""

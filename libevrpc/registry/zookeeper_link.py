@@ -187,6 +187,11 @@ class SharedSession:
         self._listeners = tuple(each for each in self._listeners if each != listener)
         return not self._listeners
 
+    @property
+    def shared(self) -> bool:
+        """It has several users."""
+        return len(self._listeners) > 1
+
     def end(self) -> None:
         """Close the session; its nodes vanish with it. Waits for a while only."""
         _ending(self._client).join(END_WAIT_S)
@@ -377,20 +382,15 @@ class SharedSession:
 
         # kazoo's makepath never ends where several requests want the same folder
         for folder in {path.rpartition("/")[0]: None for path in nodes if path.count("/") > 1}:
-            self._ensure(folder)
+            self._ask(f"create {folder}", lambda c, at=folder: c.ensure_path_async(at, self._acl))
         for _ in self._ask_all("create", list(nodes), begin):
             pass
 
-    def _ensure(self, folder: str) -> None:
-        self._ask(f"create {folder}", lambda c: c.ensure_path_async(folder, self._acl))
-
     def delete_all(self, versions: Mapping[str, int]) -> None:
         """Delete nodes; those that are not at their versions any more stay."""
-
-        def begin(client: Any, path: str) -> Any:
-            return client.delete_async(path, version=versions[path])
-
-        for _ in self._ask_all("delete", list(versions), begin):
+        for _ in self._ask_all(
+            "delete", list(versions), lambda c, path: c.delete_async(path, version=versions[path])
+        ):
             pass
 
     def change(self, path: str, value: bytes, version: int) -> bool:

@@ -17,6 +17,7 @@ from libevrpc.errors import ConfigError
 from libevrpc.registry.base import Announcement
 from libevrpc.registry.session import RegistryError
 from libevrpc.registry.zookeeper import ZooKeeperAnnounceSession, registrar, resolver
+from libevrpc.registry.zookeeper_link import SharedSession
 from libevrpc.settings import ClientSettings, ServerSettings
 from unit_test.fix_fork import result_in_child
 from unit_test.fix_rpc import wait_until
@@ -85,6 +86,29 @@ def test_who_leaves_while_all_are_cut_off_leaves_nothing_either(
         with sharing(target) as shared:
             shared.ready(10.0)
         beat_until(stays, lambda: addresses(session) == ["127.0.0.1:2"])
+
+
+def test_who_leaves_beside_another_who_leaves_begins_no_session_anew(
+    zookeeper: ZooKeeperCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one takes back his node in a session that the other, its last user, has ended."""
+    target = target_of(zookeeper.hosts(), root=f"/{new_name('both')}")
+    server = ZooKeeperAnnounceSession(target)
+    with watching(target, "a.B") as session:
+        server.open()
+        server.put(ECHO)
+        read_all = SharedSession.read_all
+
+        def meanwhile(*words: Any, **more: Any) -> Any:
+            session.close()
+            return read_all(*words, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SharedSession, "read_all", meanwhile)
+            server.close()
+    wait_until(lambda: not threads())
+    with plain_client(zookeeper.hosts()) as plain:
+        assert not plain.exists(f"{target.query['root']}/a.B/127.0.0.1:1")
 
 
 def test_a_session_that_expires_is_made_anew(zookeeper: ZooKeeperCluster) -> None:
