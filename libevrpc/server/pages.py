@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from libevrpc.core.http import HttpReply, HttpRequest
 from libevrpc.core.wires import WireReader
 from libevrpc.errors import UsageError
+
+if TYPE_CHECKING:  # a server that speaks no HTTP does without it
+    from libevrpc.core.http import HttpReply, HttpRequest
 
 __all__ = ["MethodPage", "Page", "Pages", "Route", "Upgrade"]
 
 PAGES_MAX: Final = 1000
 """Most paths of one server."""
 
-Page = Callable[[HttpRequest], HttpReply]
+Page = Callable[["HttpRequest"], "HttpReply"]
 """Answers a request; on a loop thread, quickly, and without raising."""
 
 

@@ -19,6 +19,7 @@ LATER = {
     "google.protobuf.json_format",
     "hashlib",
     "json",
+    "libevrpc.core.http",
     "msgpack",
     "multiprocessing",
     "psutil",
