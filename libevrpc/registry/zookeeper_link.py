@@ -284,11 +284,7 @@ class SharedSession:
         return int(self._client.last_zxid)
 
     def renew(self, client: Any = None) -> None:
-        """Drop the session and begin another. Any thread.
-
-        Args:
-            client: does nothing if this is not the client in use any more.
-        """
+        """Drop the session, if it is still that of `client`, and begin another. Any thread."""
         with _lock:
             old = self._client
             if self.foreign or (client is not None and client is not old):
@@ -382,9 +378,12 @@ class SharedSession:
 
         # kazoo's makepath never ends where several requests want the same folder
         for folder in {path.rpartition("/")[0]: None for path in nodes if path.count("/") > 1}:
-            self._ask(f"create {folder}", lambda c, at=folder: c.ensure_path_async(at, self._acl))
+            self._ensure(folder)
         for _ in self._ask_all("create", list(nodes), begin):
             pass
+
+    def _ensure(self, folder: str) -> None:
+        self._ask(f"create {folder}", lambda c: c.ensure_path_async(folder, self._acl))
 
     def delete_all(self, versions: Mapping[str, int]) -> None:
         """Delete nodes; those that are not at their versions any more stay."""
