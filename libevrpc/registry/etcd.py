@@ -134,7 +134,12 @@ class EtcdAnnounceSession:
         self._said.clear()
 
     def close(self) -> None:
-        """See `AnnounceSession.close`."""
+        """See `AnnounceSession.close`. A lease that nothing hangs on is given back."""
+        try:
+            if not self._said:
+                self.remove()
+        except RegistryError as exc:
+            log.debug("a lease is left to end by itself: %s", exc)
         self._gateway.close()
 
     def wake(self) -> None:

@@ -17,7 +17,7 @@ from libevrpc.registry.session import RegistryError, SessionLost
 from unit_test.fix_rpc import wait_until
 from unit_test.registry.contract.harness import new_service, watched
 from unit_test.registry.contract.test_contract_etcd import EtcdHarness
-from unit_test.registry.etcd.plain import delete, grant, put, read, revoke, spelled
+from unit_test.registry.etcd.plain import ask, delete, grant, put, read, revoke, spelled
 from unit_test.registry.etcd.relay import Relay, plan_for
 
 pytestmark = pytest.mark.live
@@ -179,6 +179,19 @@ def test_what_a_frozen_member_carries_out_late_brings_nothing_back(
         session.remove()
         assert set(read(etcd.address(1), root)) == {f"{root}/c.Other/{ADDRESS}"}
         session.close()
+
+
+def test_who_stops_before_anything_is_said_leaves_no_lease(etcd: EtcdCluster, root: str) -> None:
+    def leases() -> set[str]:
+        return {each["ID"] for each in ask(etcd.address(1), "/v3/lease/leases", {})["leases"]}
+
+    stays = session_of(etcd, root)
+    before = leases()
+    session_of(etcd, root).close()
+    assert leases() == before
+    stays.put(Announcement(ADDRESS, ("a.Foo",)))
+    stays.close()
+    assert leases() == before  # what was said is left to expire
 
 
 def test_a_lease_revoked_by_hand_is_a_lost_session(etcd: EtcdCluster, root: str) -> None:
