@@ -303,7 +303,7 @@ class MprpcController:
         self._failed = False
         self._canceled = False
         self._future: CallFuture | None = None
-        self._on_cancel: list[Callable[[], object]] = []
+        self._on_cancel: dict[object, Callable[[], object]] = {}
         self.error: RpcError | None = None
         """Our own error of the call, with status and number; None: it came to no call."""
 
@@ -323,11 +323,12 @@ class MprpcController:
     def StartCancel(self) -> None:
         """Give up the call that runs with this controller, if one does. Any thread."""
         self._canceled = True
-        hooks, self._on_cancel = self._on_cancel, []
         if self._future is not None:
             self._future.cancel()
-        for hook in hooks:
-            hook()
+        for key in list(self._on_cancel):
+            hook = self._on_cancel.pop(key, None)  # None: another thread has it
+            if hook is not None:
+                hook()
 
     def IsCanceled(self) -> bool:
         """Return True once `StartCancel` was called."""
@@ -335,10 +336,9 @@ class MprpcController:
 
     def NotifyOnCancel(self, callback: Callable[[], object]) -> None:
         """Run `callback` when `StartCancel` is called; at once if it was."""
-        if self._canceled:
-            callback()
-        else:
-            self._on_cancel.append(callback)
+        self._on_cancel[object()] = callback
+        if self._canceled:  # looked at last: one of two threads sees the other
+            self.StartCancel()
 
     def begun(self, future: CallFuture) -> None:
         """Take the call that `StartCancel` gives up. The channel."""

@@ -442,9 +442,9 @@ class Server:
         name = name or type(receiver).__name__
         if name in self._objects:
             raise UsageError(f"rpc: service already defined: {name}")
-        self._objects[name] = receiver
         if self._server is not None:
             self._server.add_object(receiver, name=name)
+        self._objects[name] = receiver
 
     def Listen(self, network: str, addr: str, **settings: Any) -> str:
         """Serve in the background; returns the address, as `XDial` takes it.
@@ -458,7 +458,11 @@ class Server:
             ConfigError: it cannot be listened there.
         """
         server = self._make(network, addr, settings)
-        server.start()
+        try:
+            server.start()
+        except BaseException:
+            self._server = None
+            raise
         return _spelled(parse_endpoint(server.address))
 
     def Accept(self, network: str, addr: str, **settings: Any) -> None:

@@ -132,14 +132,18 @@ class BeatTable:
         """Go on with what `kept` returned; returns how many servers that were.
 
         How long nobody listened is not known, so each of them gets its whole span from now on.
+        The table must be empty.
 
         Raises:
-            ConfigError: it is damaged, was written by a later version, or is too long.
+            ConfigError: it is damaged, was written by a later version, or is too long; then
+                nobody is taken.
         """
         for address, record, span_s in _servers_of(kept):
             try:
                 self.beat(address, record, span_s, now_s)
             except RpcError as exc:
+                for each in self.beats():
+                    self.leave(each.address)
                 raise ConfigError(exc.text) from None
         return len(self._beats)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -267,6 +268,30 @@ def test_registries_are_targets() -> None:
     assert dict(parse_target(gee).query) == {"dialect": "geerpc", "every": "2.5"}
     etcd = parse_target(EtcdRegistryDiscovery("127.0.0.1:2379", 5.0).target)
     assert (etcd.scheme, dict(etcd.query)) == ("etcd", {"layout": "tinyrpc"})
+
+
+def test_a_server_that_could_not_listen_may_try_elsewhere() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = NewServer()
+        server.Register(Foo())
+        try:
+            with pytest.raises(ConfigError, match="in use"):
+                server.Listen("tcp", f"127.0.0.1:{taken.getsockname()[1]}")
+            with XDial(server.Listen("tcp", "127.0.0.1:0")) as client:
+                assert client.Call("Foo.Sum", Args(1, 2), int) == 3
+        finally:
+            server.Close()
+
+
+def test_a_service_that_cannot_be_served_is_not_taken_for_served() -> None:
+    server = NewServer()
+    server.Listen("tcp", "127.0.0.1:0")
+    try:
+        for _ in range(2):
+            with pytest.raises(Misuse, match="method"):
+                server.Register(object(), "Nothing")
+    finally:
+        server.Close()
 
 
 def test_wrong_use_is_told() -> None:

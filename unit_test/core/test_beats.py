@@ -128,5 +128,8 @@ def test_a_later_version_and_too_many_are_named() -> None:
     table = BeatTable(10.0, 100)
     table.beat("a", "", 0.0, 0.0)
     table.beat("b", "", 0.0, 0.0)
+    small = BeatTable(10.0, 1)
     with pytest.raises(ConfigError, match="full"):
-        BeatTable(10.0, 1).take(table.kept(), 0.0)
+        small.take(table.kept(), 0.0)
+    assert addresses(small) == []  # all or nobody
+    small.beat("c", "x" * 100, 0.0, 0.0)

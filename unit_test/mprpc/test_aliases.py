@@ -357,6 +357,22 @@ def test_controllers_reset_fail_and_cancel(tmp_path: Path, channel: Make) -> Non
         assert responses[-1] is None
 
 
+def test_a_hook_beside_a_cancel_is_called_once() -> None:
+    """Who cancels does so on a thread of his own, also while a hook is being added."""
+    controller = MprpcController()
+    told: list[str] = []
+
+    class Late(dict[object, Any]):
+        def __setitem__(self, key: object, hook: Any) -> None:
+            controller.StartCancel()
+            super().__setitem__(key, hook)
+
+    controller._on_cancel = Late()  # noqa: SLF001 - the moment between a look and what follows
+    controller.NotifyOnCancel(lambda: told.append("told"))
+    controller.StartCancel()
+    assert told == ["told"]
+
+
 def test_an_interrupt_ends_the_call(
     tmp_path: Path, channel: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
