@@ -177,7 +177,7 @@ def news(cluster: Cluster, asked: list[int], rounds: int) -> tuple[list[float], 
         for number in range(rounds):
             report = _report(number)
             acted_s, moments = waiting.until_told(
-                lambda report=report: stub.Report(report),  # type: ignore[misc]
+                lambda report=report: _register(stub, report),  # type: ignore[misc]
                 report.address,
             )
             took_ms.append((moments[-1] - acted_s) * 1000.0)
@@ -188,6 +188,11 @@ def news(cluster: Cluster, asked: list[int], rounds: int) -> tuple[list[float], 
         waiting.close()
         reporter.close()
     return took_ms, spread_ms
+
+
+def _register(stub: Any, report: center_pb2.ReportRequest) -> None:
+    if stub.Report(report).not_ready:
+        sys.exit("the center that led at the start leads no more: is the machine busy?")
 
 
 def memory(cluster: Cluster) -> list[float]:
@@ -218,6 +223,16 @@ class Peak:
         self._thread.join()
 
 
+def not_one_leader(before: center_pb2.StatusResponse, after: center_pb2.StatusResponse) -> str:
+    """Return why reports sent between two statuses of a center do not count, "" if they do.
+
+    One that leads no more answers too, and takes nothing.
+    """
+    if before.leads and after.leads and before.epoch == after.epoch:
+        return ""
+    return f"center {before.id} did not lead all the while: its reports do not count"
+
+
 def measured(given: argparse.Namespace, cluster: Cluster) -> dict[str, Any]:
     """Measure everything on a cluster that has started."""
     leader = cluster.settled()
@@ -232,6 +247,8 @@ def measured(given: argparse.Namespace, cluster: Cluster) -> dict[str, Any]:
         figures["reports_per_s"] = round(flow.run(given.seconds))
     after = cluster.status(leader)
     flow.close()
+    if why_not := not_one_leader(before, after):
+        sys.exit(f"{why_not}:\n{cluster.log(leader)}")
     figures["maps_meanwhile"] = after.version - before.version
     figures["servers_in_map"] = len(after.servers)
     figures["rss_most_mib"] = peak.mib

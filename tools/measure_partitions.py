@@ -203,6 +203,11 @@ def main() -> int:
     parser.add_argument("--dark", type=float, default=0.0, help="seconds without any center")
     parser.add_argument("--json", action="store_true", help="every trial as one line of JSON")
     given = parser.parse_args()
+    names = [*TRIALS, *FIVE_TRIALS, *DISK_TRIALS]
+    if given.rounds < 1:
+        parser.error("--rounds: at least 1")
+    if not (given.silence or given.dark or any(given.only in name for name in names)):
+        parser.error(f"no fault has {given.only!r} in its name; there are: {', '.join(names)}")
     if why_not := missing():
         print(f"measure_partitions: {why_not}", file=sys.stderr)
         return 2

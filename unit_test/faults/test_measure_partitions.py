@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.measure_partitions import Row, promise_of
+from tools.measure_partitions import Row, main, promise_of
 from unit_test.faults.trials import DISK_TRIALS, FIVE_TRIALS, LOST, TRIALS, Trial
 
 REPLACED = Trial(took_ms=80.0, handover_ms=90.0, leader_changes=1, calls=100)
@@ -44,3 +44,19 @@ def test_a_trial_that_did_not_end_is_trouble() -> None:
     row = Row("follower cut off", broken=["trial 1: did not happen within 20 s"])
     assert row.troubles(promise_of(row.fault)) == row.broken
     assert row.cells()[:2] == ["follower cut off", "0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["--only", "leadr"], "no fault has 'leadr' in its name"), (["--rounds", "0"], "at least 1")],
+)
+def test_what_tries_nothing_keeps_no_promise(
+    words: list[str],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["measure_partitions", *words])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert named in capsys.readouterr().err
