@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ __all__ = ["Peers"]
 
 RETURNS_MIN = 4
 """An earlier process that speaks again this often lives beside the later one."""
-
+RETURNS_S = 10.0
+"""No longer after one return the next must come: over months, late messages make many."""
 
 ANOTHER_LIST = "another centers list"
 """The trouble of a center whose list has not our digest."""
@@ -31,6 +33,7 @@ class _Peer:
     host: str = ""
     former: int | None = None
     returns: int = 0
+    returned_s: float = -math.inf
     strange: bool = False
 
 
@@ -63,7 +66,9 @@ class Peers:
         if reborn or (known.down_s is not None and now_s - known.down_s > self._echo_s):
             self.link_up(peer)
         if reborn:
-            known.returns += incarnation == known.former
+            if incarnation == known.former:
+                known.returns = 1 + known.returns * _recent(known.returned_s, now_s)
+                known.returned_s = now_s
             known.former = known.incarnation
         known.heard_s, known.incarnation, known.host = now_s, incarnation, host
         if peer not in self.down:
@@ -78,12 +83,13 @@ class Peers:
         """Return where the last message of `peer` came from; empty if that is not known."""
         return self._peers[peer].host
 
-    def doubled(self, peer: int) -> bool:
+    def doubled(self, peer: int, now_s: float) -> bool:
         """Return whether two living processes speak as `peer`: an old one keeps coming back.
 
         A message that was late makes an old process come back too, but not again and again.
         """
-        return self._peers[peer].returns >= RETURNS_MIN
+        known = self._peers[peer]
+        return known.returns >= RETURNS_MIN and _recent(known.returned_s, now_s)
 
     def tell_list(self, peer: int, *, same: bool) -> None:
         """Note whether `peer` has our centers list."""
@@ -128,3 +134,7 @@ class Peers:
             for peer, known in self._peers.items()
         )
         return tuple(sorted((own, *others), key=lambda each: each.id))
+
+
+def _recent(returned_s: float, now_s: float) -> bool:
+    return now_s - returned_s <= RETURNS_S

@@ -49,7 +49,7 @@ class Talk:
         peers = self._role.peers
         peers.hear(sender, incarnation, now_s, host)
         doubled: list[Action] = []
-        if peers.doubled(sender):
+        if peers.doubled(sender, now_s):
             doubled = self._complain(sender, "is two processes: give one another id", now_s)
         number, round_ = _largest_number(body), getattr(body, "round", 0)
         number_max = self._role.largest_number + LEAP_MAX

@@ -143,6 +143,25 @@ def test_two_processes_with_one_id_are_named() -> None:
     assert said_lines == ["center 2 at 127.0.0.2 is two processes: give one another id"]
 
 
+def test_two_processes_are_named_for_as_long_as_both_speak() -> None:
+    bench = Bench()
+    text = "center 2 is two processes: give one another id"
+    for turn in range(8):
+        bench.hear(2, HELLO, incarnation=turn % 2)
+    bench.later(61)
+    assert text not in lines(bench.hear(2, HELLO, incarnation=1))
+    said_lines = [lines(bench.hear(2, HELLO, incarnation=turn % 2)) for turn in range(8)]
+    assert said_lines.count([text]) == 1
+
+
+def test_late_messages_of_many_restarts_are_no_second_process() -> None:
+    bench = Bench()
+    for restart in range(1, 5):
+        bench.later(11)
+        for incarnation in (restart, restart - 1, restart):
+            assert not lines(bench.hear(2, HELLO, incarnation=incarnation))
+
+
 def test_a_center_that_restarts_often_is_one_process() -> None:
     bench = Bench()
     assert not any(lines(bench.hear(2, HELLO, incarnation=each)) for each in range(20))
