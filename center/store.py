@@ -9,6 +9,7 @@ do not share it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import zlib
@@ -66,7 +67,7 @@ class Store:
         self._folder = folder
         self._center_id = center_id
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(folder)
             self._lock_fd = os.open(
                 folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
@@ -156,11 +157,31 @@ class Store:
         finally:
             os.close(fd)
         scratch.rename(self._folder / RECORD_NAME)
-        folder_fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder_fd)
-        finally:
-            os.close(folder_fd)
+        _sync(self._folder)
+
+
+def _make(folder: Path) -> None:
+    """Make the folder, and what is missing above it; a record lasts no longer than its path.
+
+    Raises:
+        OSError: it cannot be made, or its path is not durable.
+    """
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (folder / RECORD_NAME).exists():  # whoever made it before may have died at once
+        new.append(folder)
+    for parent in dict.fromkeys(each.parent for each in new):
+        with contextlib.suppress(PermissionError):  # it may be entered and not read
+            _sync(parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _write_all(fd: int, content: bytes) -> None:

@@ -61,6 +61,38 @@ def test_the_record_is_synced_before_it_is_renamed_and_the_folder_after(
     assert steps == ["file", "rename", "folder"]
 
 
+def test_a_new_folder_is_as_durable_as_what_is_written_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    real_fsync = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")))
+        real_fsync(fd)
+
+    monkeypatch.setattr(store_module.os, "fsync", fsync)
+    folder = tmp_path / "libevrpc" / "center-1"
+    with Store(folder, 1):
+        assert sorted(synced) == [tmp_path, folder.parent]
+    with Store(folder, 1) as store:  # it was not written to: its maker may have died at once
+        assert synced[2:] == [folder.parent]
+        store.write(RECORD)
+        synced.clear()
+    Store(folder, 1).close()
+    assert synced == []
+
+
+def test_a_folder_whose_parent_cannot_be_read_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store_module, "_sync", refused)
+    Store(tmp_path / "center-1", 1).close()
+
+
 def test_a_failed_write_leaves_the_old_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
