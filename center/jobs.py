@@ -68,6 +68,7 @@ class JobThread:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._on_done(job())
+            del job  # until the next one it would hold two maps
         if self._at_end is not None:
             self._at_end()
 

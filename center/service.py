@@ -31,6 +31,11 @@ WAIT_MAX_S = 60.0
 """Longest a question may wait for news."""
 
 
+NAMES_SHARED_MAX = 1024
+"""Lists of services or tags of which one copy is kept, since thousands of reports that wait say the
+same ones. When full, all are forgotten."""
+
+
 class Desk(Protocol):
     """The node's thread, as the service sees it."""
 
@@ -59,6 +64,7 @@ class CenterService:
         self._front = front
         self._polls = polls
         self._desk = desk
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}  # each step is atomic: any loop
 
     def centers(self, request: center_pb2.CentersRequest) -> center_pb2.CentersResponse:
         """Return the list; not ready while there is no leader."""
@@ -79,18 +85,21 @@ class CenterService:
         front = self._front()
         if not front.led:
             return center_pb2.ReportResponse(not_ready=True, centers=front.centers)
+        services, tags = tuple(request.services), tuple(request.tags)
         report = Report(
             request.address,
-            tuple(request.services),
+            self._names.get(services, services),
             request.load,
             request.weight or 1.0,
             request.draining,
-            tuple(request.tags),
+            self._names.get(tags, tags),
             request.session,
         )
         flaw = flaw_of(report)
         if flaw:
             raise RpcError(StatusCode.INVALID_ARGUMENT, flaw)
+        if report.services is services or report.tags is tags:
+            self._share(services, tags)
         self._hand_over(ServerReport(report))
         address, session, peer = report.address, report.session, controller.peer
         self._desk.reported(address, peer)
@@ -142,6 +151,12 @@ class CenterService:
         if not self._desk.ask_status(controller.defer()):
             raise RpcError(StatusCode.RESOURCE_EXHAUSTED, "too many ask for the status")
         return None
+
+    def _share(self, *lists: tuple[str, ...]) -> None:
+        if len(self._names) >= NAMES_SHARED_MAX:
+            self._names.clear()
+        for names in lists:
+            self._names.setdefault(names, names)
 
     def _hand_over(self, event: Event) -> None:
         if not self._desk.submit(event):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from center.core.events import Event, Persist, Persisted, PersistFailed, Tick
 from center.core.record import Record
 from center.jobs import JobThread, write_record
 from center.store import Store
+from unit_test.interop.clusters import wait_until
 
 
 def test_jobs_run_in_their_order_and_what_waits_is_done_before_the_end() -> None:
@@ -24,6 +26,23 @@ def test_jobs_run_in_their_order_and_what_waits_is_done_before_the_end() -> None
     assert (done, ended) == (events, [5])
     thread.put(Tick)
     assert done == events, "after the end nothing runs"
+
+
+def test_a_job_is_forgotten_when_it_is_done() -> None:
+    class Job:
+        """Holds what a planner's job does: maps."""
+
+        def __call__(self) -> Event:
+            return Tick()
+
+    job = Job()
+    held = weakref.ref(job)
+    thread = JobThread("test-jobs", lambda done: None)
+    thread.start()
+    thread.put(job)
+    del job
+    wait_until(lambda: held() is None, 10.0, "the end of the job, while the thread waits")
+    assert thread.stop()
 
 
 def test_a_write_succeeds_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +108,34 @@ def test_a_host_is_local_by_address_or_name() -> None:
 def test_loopback_is_told_from_the_rest() -> None:
     assert all(is_loopback(host) for host in ("localhost", "127.0.0.5", "::1"))
     assert not any(is_loopback(host) for host in ("0.0.0.0", "example.com", "192.0.2.7"))
+
+
+HEAPS = """
+import ctypes, sys, threading
+from center.__main__ import keep_one_heap
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+keep_one_heap() if sys.argv[1] == "one" else None
+ready = threading.Barrier(5)
+def work():
+    blocks = [bytes(10_000) for _ in range(100)]
+    ready.wait()
+    ready.wait()
+threads = [threading.Thread(target=work) for _ in range(4)]
+[thread.start() for thread in threads]
+ready.wait()
+file = libc.fopen(sys.argv[2].encode(), b"w")
+libc.malloc_info(0, ctypes.c_void_p(file))
+libc.fclose(ctypes.c_void_p(file))
+ready.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="glibc alone")
+def test_the_threads_of_a_center_share_one_heap(tmp_path: Path) -> None:
+    heaps = {}
+    for how in ("usual", "one"):
+        told = tmp_path / how
+        subprocess.run([sys.executable, "-c", HEAPS, how, str(told)], check=True)
+        heaps[how] = told.read_text().count("<heap nr=")
+    assert heaps["one"] == 1 < heaps["usual"]

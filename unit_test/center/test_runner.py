@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from center import jobs as jobs_module
 from center import mailbox as mailbox_module
 from center import runner as runner_module
+from center import service as service_module
 from center.core.ballot import State
 from center.core.events import NodeStatus, ServerReport
 from center.core.messages import Report
 from center.core.record import MapRecord, Record
-from center.mailbox import ReadMap
+from center.mailbox import Item, Mailbox, ReadMap
 from center.opening import open_center
 from center.runner import Runner, timing_of
 from center.service import status_message
@@ -161,6 +162,33 @@ def test_a_server_is_told_once_the_map_has_it(runner: Runner) -> None:
     found = runner.front().map
     assert found is not None
     assert [server.address for server in found.servers] == ["127.0.0.1:1"]
+
+
+def test_reports_that_wait_share_their_names(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "NAMES_SHARED_MAX", 4)
+    taken: list[Report] = []
+    offered = Mailbox.offer
+
+    def offer(mailbox: Mailbox, item: Item) -> bool:
+        if isinstance(item, ServerReport):
+            taken.append(item.report)
+        return offered(mailbox, item)
+
+    monkeypatch.setattr(Mailbox, "offer", offer)
+    runner.start()
+    wait_until(lambda: leads(runner))
+    with RpcClient(runner.address) as client:
+        report = client.stub(CENTER).Report
+        for number in range(20):
+            address = f"127.0.0.1:{1 + number}"
+            tags = ["usual", str(number // 10)]
+            report(center_pb2.ReportRequest(address=address, services=["x.Y"], tags=tags))
+    assert [each.tags for each in taken] == [("usual", "0")] * 10 + [("usual", "1")] * 10
+    for group in (taken[:10], taken[10:]):
+        assert len({id(each.services) for each in group}) == 1
+        assert len({id(each.tags) for each in group}) == 1
 
 
 def test_a_service_name_out_of_all_proportion_is_refused(runner: Runner) -> None:
