@@ -157,6 +157,10 @@ def _words(found: dict[str, Any], key: str) -> tuple[str, ...]:
     words = found.get(key, [])
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise RegistryError(f'record: "{key}" is not a list of texts')
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError:
+        raise RegistryError(f'record: "{key}" has half a character') from None
     return tuple(words)
 
 

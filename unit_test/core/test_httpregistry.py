@@ -47,6 +47,8 @@ def test_a_list_in_a_body_with_records() -> None:
     assert json.loads(one.record) == {"weight": 2, "tags": ["\u20ac"]}
     assert two == Listed("tcp@b:1", b"")
     assert read_list(headers, write_list([]), TINY) == ()
+    half = write_list([("tcp@a:1", '{"tags": ["\\ud800"]}'), ("tcp@b:1", "")])
+    assert [each.address for each in read_list(headers, half, TINY)] == ["tcp@a:1", "tcp@b:1"]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,15 @@ def test_an_answer_of_something_else_is_named() -> None:
 
 def test_records_are_json_objects() -> None:
     assert check_record(b'{"weight":2}') == '{"weight":2}'
-    for body in (b"7", b"{", b'{"a":NaN}', b"\xff", b"[" * 100_000, b"{" + b" " * RECORD_BYTES_MAX):
+    for body in (
+        b"7",
+        b"{",
+        b'{"a":NaN}',
+        b'{"a":"\\ud800"}',
+        b"\xff",
+        b"[" * 100_000,
+        b"{" + b" " * RECORD_BYTES_MAX,
+    ):
         with pytest.raises(RpcError, match="record"):
             check_record(body)
 

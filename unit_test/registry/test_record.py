@@ -76,6 +76,15 @@ def test_a_wrong_record_is_one_clear_line(encoded: bytes, told: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_half_a_character_is_no_text() -> None:
+    """JSON can say it, and nobody could write it any more: no key, no line of a log."""
+    for key in ("services", "tags"):
+        with pytest.raises(RegistryError, match=f'"{key}" has half a character'):
+            decode_record(b'{"address":"h:1","%s":["\\ud800"]}' % key.encode())
+    with pytest.raises(RegistryError):
+        decode_record(b'{"address":"h\\ud800:1"}')
+
+
 def test_a_record_without_end_is_not_written() -> None:
     services = tuple(f"pkg.Service{number:0100}" for number in range(3000))
     with pytest.raises(RegistryError, match="record of a:1: .* bytes, at most 262144"):

@@ -118,6 +118,7 @@ def test_ours_say_more_and_say_goodbye(registry: Start) -> None:
         ("X-Tinyrpc-Server: a:1\r\nX-Libevrpc-Expiry: soon\r\n", ""),
         ("X-Tinyrpc-Server: a:1\r\nContent-Type: application/json\r\n", "{"),
         ("X-Tinyrpc-Server: a:1\r\nContent-Type: application/json\r\n", "[]"),
+        ("X-Tinyrpc-Server: a:1\r\nContent-Type: application/json\r\n", '{"tags":["\\ud800"]}'),
     ],
 )
 def test_what_is_wrong_is_named_and_changes_nothing(
