@@ -433,7 +433,7 @@ class MprpcStub:
             setattr(self, method.name, _bound(method, channel))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        raise AttributeError(f"the service has no method {name!r}")
+        raise AttributeError(f"the service has no method {name!r}; it has {', '.join(vars(self))}")
 
 
 def _bound(method: MethodDescriptor, channel: MprpcChannel) -> Callable[..., Any]:

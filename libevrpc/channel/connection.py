@@ -284,7 +284,8 @@ class Connection(ReaderBaton):
                 call.reply = event
                 self._finish(call)
             elif type(event) is Broken:
-                self._go_down(CallFailure(Errno.BAD_RESPONSE, str(event.error), sent=True))
+                text = f"{self.peer}: {event.error}"
+                self._go_down(CallFailure(Errno.BAD_RESPONSE, text, sent=True))
         if self.going_away:
             self._end_if_left()
 
@@ -383,9 +384,7 @@ class Connection(ReaderBaton):
         self._last_read_s = time.monotonic()
         with self._state_lock:
             refused, sent = self._send_waiting(transport)
-            self._transport = (
-                transport  # callers send from here on: behind the token
-            )
+            self._transport = transport  # callers send from here on: behind the token
         self._opened.set()
         for call in refused:
             if self._pending.pop(call.correlation_id, None) is not None:

@@ -123,7 +123,9 @@ def open_wires(names: Iterable[str], context: GuestContext, wires: dict[str, Wir
     wanted = list(names)
     for name in wanted:
         if name != ALL and name not in GUESTS:
-            raise ConfigError(f"wires = {name}: no such wire{nearest(name, [ALL, *GUESTS])}")
+            several = "; in an argument several are a list" if "," in name or " " in name else ""
+            known = several or nearest(name, [ALL, *GUESTS])
+            raise ConfigError(f"wires = {name}: no such wire{known}")
     for name, guest in GUESTS.items():
         if name not in wanted and (ALL not in wanted or guest.chosen):
             continue

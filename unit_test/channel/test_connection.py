@@ -89,6 +89,7 @@ def test_garbage_from_a_server_fails_its_calls_by_name(fake: Callable[..., Fake]
     with RpcClient(server.address, retries_max=0) as client:
         with pytest.raises(RpcError, match="begins with b'GARB'") as caught:
             client.call("Foo.x")
+        assert caught.value.text.startswith(f"{server.address}: ")
         assert caught.value.errno == 2002
 
 

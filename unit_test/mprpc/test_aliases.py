@@ -291,7 +291,7 @@ def test_without_a_controller_failures_are_raised(channel: Make) -> None:
     assert caught.value.errno == 111
     with pytest.raises(UsageError, match=r"takes a fixbug.LoginRequest"):
         stub.Login(None, 3)
-    with pytest.raises(AttributeError, match="no method 'Logout'"):
+    with pytest.raises(AttributeError, match="no method 'Logout'; it has Login, Register"):
         stub.Logout(None, 3)
 
 
