@@ -21,8 +21,10 @@ __all__ = [
     "RECORD_BYTES_MAX",
     "VERSION_HEADER",
     "WAIT_HEADER",
+    "WORD_HEADER",
     "Dialect",
     "Listed",
+    "Words",
     "check_record",
     "read_list",
     "span_of",
@@ -36,8 +38,11 @@ VERSION_HEADER: Final = "X-Libevrpc-Version"
 """Of an answer to GET: names the state of the list. Of a GET: the state that is known already."""
 WAIT_HEADER: Final = "X-Libevrpc-Wait"
 """Seconds. Of a GET with a known version: how long the answer may wait for another one."""
+WORD_HEADER: Final = "X-Libevrpc-Word"
+"""Of a POST or DELETE: ``life-number``; the numbers of one life of a server grow."""
 RECORD_BYTES_MAX: Final = 256 << 10
 """Longest record of one server."""
+WORD_CHARS_MAX: Final = 40
 SPAN_MAX_S: Final = 7 * 86400.0
 
 
@@ -73,6 +78,39 @@ class Listed:
 
     address: str
     record: bytes
+
+
+class Words:
+    """The last word of each server, so that none counts which comes behind a later one.
+
+    A registry that was frozen finds what was said to it meanwhile on several connections, and
+    takes it in any order: a beat could come behind the goodbye. One thread at a time.
+
+    Args:
+        servers_max: of more than so many those are forgotten who were heard of longest ago.
+    """
+
+    def __init__(self, servers_max: int) -> None:
+        self._servers_max = servers_max
+        self._last: dict[str, tuple[str, int]] = {}
+
+    def late(self, address: str, word: str) -> bool:
+        """Note a word of a server; True: a later one of the same life was heard before.
+
+        Args:
+            address: of the server.
+            word: what WORD_HEADER says; one that cannot be read is in time.
+        """
+        life, _, digits = word.partition("-")
+        if not (digits.isascii() and digits.isdecimal()) or len(word) > WORD_CHARS_MAX:
+            return False
+        told = (life, int(digits))
+        last = self._last.pop(address, told)
+        late = last[0] == life and told[1] < last[1]
+        self._last[address] = last if late else told
+        if len(self._last) > self._servers_max:
+            del self._last[next(iter(self._last))]
+        return late
 
 
 def check_record(body: bytes) -> str:

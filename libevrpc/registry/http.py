@@ -7,7 +7,9 @@ news at once instead of at the next question.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -20,6 +22,7 @@ from libevrpc.core.httpregistry import (
     EXPIRY_HEADER,
     VERSION_HEADER,
     WAIT_HEADER,
+    WORD_HEADER,
     Listed,
     read_list,
 )
@@ -68,6 +71,8 @@ class HttpAnnounceSession:
         self._nap = Nap()
         self._headers: dict[str, str] = {}
         self._record = b""
+        self._life = secrets.token_hex(8)
+        self._words = itertools.count(1)
 
     def open(self) -> None:
         """See `AnnounceSession.open`."""
@@ -104,7 +109,8 @@ class HttpAnnounceSession:
                 continue
             try:
                 timeout_s = self._patience_s(place)
-                answer = place.link.ask("POST", self._headers, self._record, timeout_s=timeout_s)
+                said = self._spoken()
+                answer = place.link.ask("POST", said, self._record, timeout_s=timeout_s)
                 place.link.done(answer)
             except RegistryError as exc:
                 place.said |= place.link.unanswered
@@ -133,6 +139,10 @@ class HttpAnnounceSession:
             return self._every_s
         return max(0.01, min(self._every_s, expiry_s / BEATS_PER_EXPIRY))
 
+    def _spoken(self) -> dict[str, str]:
+        """Return the headers of our next word: a beat heard late must not undo a goodbye."""
+        return {**self._headers, WORD_HEADER: f"{self._life}-{next(self._words)}"}
+
     def standing_by(self) -> str:
         """See `AnnounceSession.standing_by`: any number of servers share a service here."""
         return ""
@@ -144,7 +154,7 @@ class HttpAnnounceSession:
             if not place.said:
                 continue
             try:
-                answer = place.link.ask("DELETE", self._headers)
+                answer = place.link.ask("DELETE", self._spoken())
                 if answer.status not in (404, 405, 501):
                     place.link.done(answer)
                 elif answer.status != 404:

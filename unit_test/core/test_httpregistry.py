@@ -10,6 +10,7 @@ from libevrpc.core.httpregistry import (
     DIALECTS,
     RECORD_BYTES_MAX,
     Listed,
+    Words,
     check_record,
     read_list,
     span_of,
@@ -81,6 +82,28 @@ def test_records_are_json_objects() -> None:
     ):
         with pytest.raises(RpcError, match="record"):
             check_record(body)
+
+
+def test_a_word_behind_a_later_one_of_the_same_life_is_late() -> None:
+    words = Words(2)
+    assert [
+        words.late("a", each) for each in ("x-1", "x-3", "x-2", "x-3", "y-1", "x-9", "y-1")
+    ] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    assert not any(words.late("a", each) for each in ("", "x", "x-", "x-\u0661", f"x-{'1' * 50}"))
+    assert words.late("a", "y-0")
+    assert not words.late("b", "x-2")
+    assert words.late("b", "x-1")
+    assert not words.late("c", "x-2")
+    assert not words.late("a", "y-0")  # forgotten for "c"
+    assert words.late("c", "x-1")
 
 
 def test_spans_are_seconds() -> None:

@@ -23,7 +23,9 @@ from libevrpc.core.httpregistry import (
     EXPIRY_HEADER,
     VERSION_HEADER,
     WAIT_HEADER,
+    WORD_HEADER,
     Dialect,
+    Words,
     check_record,
     span_of,
     write_list,
@@ -91,6 +93,7 @@ class HttpRegistry:
         self._stopping = server.pages.stopping
         self._lock = threading.Lock()  # every loop of the server answers for the registry
         self._table = BeatTable(expiry_s, servers_max)
+        self._words = Words(servers_max)
         self._life = secrets.token_hex(4)  # versions of another life mean nothing
         self._file = None if state_file is None else _File(Path(state_file).absolute())
         if self._file is not None:
@@ -153,7 +156,7 @@ class HttpRegistry:
         if not address:
             return HttpReply(500)  # as the originals do
         if request.head.method == "DELETE":
-            return self._leave(address)
+            return self._leave(address, request)
         return self._beat(address, request)
 
     def _beat(self, address: str, request: HttpRequest) -> HttpReply:
@@ -163,6 +166,8 @@ class HttpRegistry:
         asked_s = span_of(headers.get(EXPIRY_HEADER.lower()))
         with self._lock:
             self._purge()
+            if self._words.late(address, headers.get(WORD_HEADER.lower(), "")):
+                return HttpReply.text(409, "a later word of this server was heard before")
             version, due_s = self._table.version, self._table.due_s
             span_s = self._table.beat(address, record, asked_s, monotonic_s())
             news = self._table.version != version
@@ -173,8 +178,9 @@ class HttpRegistry:
             self._wake.set()
         return HttpReply(200, b"", ((EXPIRY_HEADER, f"{span_s:g}"),))
 
-    def _leave(self, address: str) -> HttpReply:
+    def _leave(self, address: str, request: HttpRequest) -> HttpReply:
         with self._lock:
+            self._words.late(address, request.head.headers.get(WORD_HEADER.lower(), ""))
             known = self._table.leave(address)
         if not known:
             return HttpReply(404)

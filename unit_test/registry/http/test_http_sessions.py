@@ -143,6 +143,21 @@ def test_a_question_for_news_has_no_longer_than_others_to_connect(
                 each.close()
 
 
+def test_what_a_server_says_is_numbered(fake: FakeRegistry) -> None:
+    session, other = announcing(fake.target), announcing(fake.target)
+    for _ in range(2):
+        session.put(SERVER)
+    other.put(SERVER)
+    words = [each["X-Libevrpc-Word"].split("-") for each in fake.posts]
+    assert [int(number) for _, number in words] == [1, 2, 1]
+    assert words[0][0] == words[1][0] != words[2][0]
+    heads: list[bytes] = []
+    fake.answer = lambda head: heads.append(head) or b""  # type: ignore[func-returns-value]
+    with pytest.raises(RegistryError):
+        session.remove()
+    assert f"X-Libevrpc-Word: {words[0][0]}-3".encode() in heads[0]
+
+
 @pytest.mark.parametrize("expiry", ["soon", "nan", "-1", "0"])
 def test_an_expiry_that_is_none_changes_nothing(fake: FakeRegistry, expiry: str) -> None:
     said = f"HTTP/1.1 200 OK\r\nX-Libevrpc-Expiry: {expiry}\r\nContent-Length: 0\r\n\r\n"

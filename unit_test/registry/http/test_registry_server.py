@@ -109,6 +109,22 @@ def test_ours_say_more_and_say_goodbye(registry: Start) -> None:
     assert listed(peer) == "tcp@b:1"
 
 
+def test_a_beat_that_comes_behind_the_goodbye_counts_no_more(registry: Start) -> None:
+    """As a registry finds them that was frozen: on two connections, in either order."""
+    peer = registry().peer()
+
+    def tell(method: str, word: str) -> int:
+        headers = f"X-Tinyrpc-Server: tcp@a:1\r\nX-Libevrpc-Word: {word}\r\n"
+        return peer.ask(TINY, headers=headers, method=method).status
+
+    assert [tell("POST", "x-1"), tell("DELETE", "x-3"), tell("POST", "x-2")] == [200, 200, 409]
+    assert listed(peer) == ""
+    assert tell("POST", "x-4") == 200
+    assert tell("DELETE", "x-5") == 200
+    assert tell("POST", "y-1") == 200  # it has started anew
+    assert listed(peer) == "tcp@a:1"
+
+
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
