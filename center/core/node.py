@@ -240,7 +240,7 @@ class Node:
         if peer not in role.peers:
             return []
         role.peers.link_down(peer, now_s)
-        if role.leader == peer:
+        if role.leader == peer and not role.outlasted:
             return role.look(now_s, f"link to center {peer} closed")
         if role.state is State.LOOKING and role.election.ballot.id == peer:
             return role.look(now_s, f"candidate {peer} is gone")

@@ -224,7 +224,7 @@ class Talk:
             return True
         if role.state is not State.FOLLOWING:
             return False
-        return role.leader != sender and role.leader not in role.peers.down
+        return role.leader != sender and (role.outlasted or role.leader not in role.peers.down)
 
     def _refuse(self, sender: int, epoch: int) -> Action:
         role = self._role

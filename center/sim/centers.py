@@ -152,7 +152,7 @@ class CenterHost:
             self.local_s(),
             chance=Random(self._rng.getrandbits(64)),
             planner=stage.planner,
-            timing=stage.timing,
+            timing=stage.timing_of(self.id),
             new_cluster=self.new_cluster,
         )
         self.state = State.LOOKING

@@ -18,7 +18,7 @@ PROCESS_GONE_S = 0.001
 CONNECT_S = 0.002
 """A new connection stands after this long."""
 SILENCE_MARGIN = 1.05
-"""A cut connection closes once it was silent for the lease span times this, or later."""
+"""A cut connection closes once it was silent for its center's lease times this, or later."""
 
 
 class Links:
@@ -84,11 +84,12 @@ class Links:
 
     def cut(self, pairs: Iterable[tuple[int, int]]) -> None:
         """The network between pairs of centers no longer carries everything."""
-        silence_s = self._stage.timing.lease_s * SILENCE_MARGIN
         for one, other in sorted({(min(pair), max(pair)) for pair in pairs}):
             self._turn(one, other)
             for here, there in ((one, other), (other, one)):
-                beat_s = self._stage.timing.heartbeat_s * self._rng.random()
+                timing = self._stage.timing_of(here)
+                silence_s = timing.lease_s * SILENCE_MARGIN
+                beat_s = timing.heartbeat_s * self._rng.random()
                 self._tell(here, there, LinkDown(there), silence_s + beat_s)
 
     def healed(self, pairs: Iterable[tuple[int, int]]) -> None:

@@ -31,7 +31,14 @@ from center.sim.faults import (
     StepCrash,
 )
 from center.sim.network import CALM, Weather
-from center.sim.themes import SILENCE_SHARE, THEME_SHARE, THEMES, mass_silence
+from center.sim.themes import (
+    LEASES_SHARE,
+    SILENCE_SHARE,
+    THEME_SHARE,
+    THEMES,
+    mass_silence,
+    unlike_leases,
+)
 
 __all__ = ["QUICK_S", "Hints", "Scenario", "drawn"]
 
@@ -84,6 +91,7 @@ class Scenario:
         planning_s: the longest that a leader needs to plan a map.
         cut_off: at the end a follower is cut off and comes back.
         join: at the end a follower restarts.
+        leases_s: of each center; empty: the usual one.
     """
 
     seed: int
@@ -102,6 +110,7 @@ class Scenario:
     cut_off: bool = False
     join: bool = False
     planning_s: float = 0.0
+    leases_s: tuple[float, ...] = ()
 
     @property
     def ids(self) -> range:
@@ -163,6 +172,9 @@ def drawn(seed: int) -> Scenario:
     silence = Random(f"{seed} silence")
     if silence.random() < SILENCE_SHARE:
         return mass_silence(silence, scenario)
+    leases = Random(f"{seed} leases")
+    if leases.random() < LEASES_SHARE:
+        return unlike_leases(leases, scenario)
     if rng.random() < THEME_SHARE:
         return rng.choice(THEMES)(rng, scenario)
     return scenario

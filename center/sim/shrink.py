@@ -25,6 +25,7 @@ PLAIN = (
     "slots",
     "clocks",
     "planning_s",
+    "leases_s",
     "cut_off",
     "join",
 )

@@ -24,6 +24,7 @@ SERVICE = "echo.EchoService"
 
 PEER_PORT = 8898
 CLIENT_PORT = 8899
+USUAL = Timing()
 
 
 def client_address_of(center: int) -> str:
@@ -58,7 +59,7 @@ class Stage:
         scenario: what is played.
         agenda: the time.
         rng: chance of everything that has no source of its own.
-        timing: the centers' spans.
+        timing: the centers' spans; where they differ, those of the longest lease.
         voters: the centers list; a change of it is here once it is done.
         ids: of every center that is ever in it.
         history: the facts.
@@ -72,7 +73,7 @@ class Stage:
         self.scenario = scenario
         self.agenda = Agenda()
         self.rng = Random(f"{scenario.seed} stage")
-        self.timing = Timing()
+        self.timing = _timing_of(max(scenario.leases_s, default=USUAL.lease_s))
         self.voters = voters_of(range(1, scenario.centers + 1))
         self.ids = scenario.ids
         self.history = History()
@@ -86,6 +87,11 @@ class Stage:
     def now_s(self) -> float:
         """The virtual time."""
         return self.agenda.now_s
+
+    def timing_of(self, center: int) -> Timing:
+        """Return the spans of one center."""
+        leases_s = self.scenario.leases_s
+        return _timing_of(leases_s[(center - 1) % len(leases_s)]) if leases_s else self.timing
 
     def note(self, who: str, text: str) -> None:
         """Write a line of the trace."""
@@ -107,3 +113,8 @@ class Stage:
     def _planned(self, reign: int, given: Given, plan: Plan) -> None:
         for check in self.watch.planned:
             check(reign, given, plan)
+
+
+def _timing_of(lease_s: float) -> Timing:
+    """Return the usual spans but for the lease, and the patience that goes with it."""
+    return Timing(lease_s=lease_s, patience_s=USUAL.patience_s * (lease_s / USUAL.lease_s))

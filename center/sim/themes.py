@@ -26,12 +26,22 @@ from center.sim.network import CALM, Weather
 if TYPE_CHECKING:
     from center.sim.scenario import Scenario
 
-__all__ = ["SILENCE_SHARE", "THEMES", "THEME_SHARE", "mass_silence"]
+__all__ = [
+    "LEASES_SHARE",
+    "SILENCE_SHARE",
+    "THEMES",
+    "THEME_SHARE",
+    "mass_silence",
+    "unlike_leases",
+]
 
 THEME_SHARE = 0.1
 """Share of the seeds that have a theme."""
 SILENCE_SHARE = 0.02
 """Share of the seeds in which most servers fall silent together."""
+LEASES_SHARE = 0.02
+"""Share of the seeds in which every center has another lease."""
+LEASES_S = (0.2, 0.3, 0.6)
 SILENT_SERVERS = 5
 AWAKE_S = 0.9
 """By now the centers have booted, elected and published."""
@@ -143,6 +153,20 @@ def mass_silence(rng: Random, scenario: Scenario) -> Scenario:
         weather=CALM,
         loss=0.0,
         faults=(silence, leader_dies) if rng.random() < 0.3 else (silence,),
+    )
+
+
+def unlike_leases(rng: Random, scenario: Scenario) -> Scenario:
+    """Every center has another lease, and the leader is cut off from the others."""
+    at_s, span_s = AWAKE_S + rng.uniform(0.0, 0.5), rng.uniform(0.8, 1.5)
+    return replace(
+        scenario,
+        centers=3,
+        safety_s=3.0,
+        weather=CALM,
+        loss=0.0,
+        leases_s=tuple(rng.sample(LEASES_S, 3)),
+        faults=(Isolation(at_s, span_s, Aim(1, leader=True), outward=True, inward=True),),
     )
 
 

@@ -50,6 +50,7 @@ FOUND_BY = {
     "older relay served": (68, "I2"),
     "clients take any map": (14, "I4"),
     "lease never ends": (1, "I6"),
+    "longer lease forgotten": (93, "I6"),
     "lag stretches the lease": (1, "I6"),
     "lease counts from the answer": (2, "I6"),
     "larger epoch ignored": (728, "L1"),

@@ -188,6 +188,11 @@ def lease_never_ends(before: Any) -> Any:
     return lambda self, now_s: float("inf")
 
 
+@planted("a closed link ends a leader whose lease is longer", Role, "outlasted")
+def longer_lease_forgotten(before: Any) -> Any:
+    return property(lambda self: False)
+
+
 @planted("the leader's own lag stretches its lease", Reign, "stretch")
 def lag_stretches_the_lease(before: Any) -> Any:
     def stretch(self: Reign, lag_s: float) -> None:
