@@ -150,7 +150,7 @@ class HttpAnnounceSession:
     def remove(self) -> None:
         """See `AnnounceSession.remove`; the originals know no goodbye, there it expires."""
         failed = []
-        for place in self._places:
+        for place in sorted(self._places, key=lambda each: not each.well):
             if not place.said:
                 continue
             try:

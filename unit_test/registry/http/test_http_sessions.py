@@ -109,6 +109,28 @@ def test_a_frozen_registry_does_not_hold_up_the_beats_of_the_others(
     assert least[0] > 0.5
 
 
+def test_a_goodbye_is_said_first_to_those_who_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be reached costs two seconds, in which the others would send calls."""
+    told: list[str] = []
+    dead: set[str] = set()
+
+    def ask(link: HttpLink, method: str, *words: Any, **more: Any) -> HttpAnswer:
+        told.append(f"{method} {link.address}")
+        if link.address in dead:
+            raise RegistryError(f"{link.address}: no answer")
+        return HttpAnswer(200, {}, b"")
+
+    monkeypatch.setattr(HttpLink, "ask", ask)
+    session = announcing("http://10.0.0.1:9,10.0.0.2:9/_tinyrpc_/registry")
+    session.put(SERVER)
+    dead.add("10.0.0.1:9")
+    session.put(SERVER)
+    told.clear()
+    with pytest.raises(RegistryError, match="10.0.0.1:9"):
+        session.remove()
+    assert told == ["DELETE 10.0.0.2:9", "DELETE 10.0.0.1:9"]
+
+
 class Sleepless(Nap):
     """Waits by putting a clock forward."""
 
