@@ -396,7 +396,9 @@ def _from_arguments(kind: type[_Settings], arguments: Mapping[str, object]) -> d
     found: dict[str, object] = {}
     for name, value in arguments.items():
         if name not in rules:
-            raise ConfigError(f"argument {name!r}: no such setting{nearest(name, rules)}")
+            meant = _USUAL_NAMES.get(name)
+            hint = f"; did you mean {meant!r}?" if meant in rules else nearest(name, rules)
+            raise ConfigError(f"argument {name!r}: no such setting{hint}")
         if value is not None:
             found[name] = _as_argument(name, value, types[name])
             complaint = rules[name].complaint(found[name])
@@ -406,7 +408,7 @@ def _from_arguments(kind: type[_Settings], arguments: Mapping[str, object]) -> d
 
 def _as_argument(name: str, value: object, wanted: object) -> object:
     if wanted == tuple[str, ...]:
-        words = (value,) if isinstance(value, str) else value
+        words = _parse_words(value) if isinstance(value, str) else value
         if isinstance(words, Sequence) and all(isinstance(word, str) for word in words):
             return tuple(words)
         raise ConfigError(f"argument {name} = {value!r}: must be a string or a list of strings")
@@ -461,6 +463,8 @@ _PARSERS: Mapping[object, Callable[[str], object]] = {
     str: str.strip,
     tuple[str, ...]: _parse_words,
 }
+_USUAL_NAMES = dict.fromkeys(("addr", "address", "bind", "host", "port"), "listen")
+"""What settings are called elsewhere, where it is not spelled like ours."""
 _TYPE_NAMES: Mapping[object, str] = {
     int: "a whole number",
     float: "a number",

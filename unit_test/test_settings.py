@@ -193,6 +193,21 @@ def test_arguments_are_checked() -> None:
     assert refused(ServerSettings, threads=0) == "argument threads = 0: must be at least 1"
 
 
+def test_words_with_commas_mean_the_same_everywhere() -> None:
+    for value in ("all, geerpc", ["all", "geerpc"], ("all", "geerpc")):
+        loaded = load_settings(ServerSettings, arguments={"wires": value}, environ={})
+        assert loaded.wires == ("all", "geerpc")
+    environ = {"LIBEVRPC_SERVER_WIRES": "all, geerpc"}
+    assert load_settings(ServerSettings, environ=environ).wires == ("all", "geerpc")
+
+
+@pytest.mark.parametrize("name", ["host", "port", "address"])
+def test_what_others_call_an_address_is_known(name: str) -> None:
+    said = f"argument {name!r}: no such setting; did you mean "
+    assert refused(ServerSettings, **{name: 4}) == f"{said}'listen'?"
+    assert "listen" not in refused(ClientSettings, **{name: 4})
+
+
 def test_arguments_may_be_written_the_short_way() -> None:
     settings = load_settings(
         ServerSettings, arguments={"listen": "a:1", "tags": ["x", "y"], "drain_s": 3}, environ={}

@@ -123,9 +123,7 @@ def open_wires(names: Iterable[str], context: GuestContext, wires: dict[str, Wir
     wanted = list(names)
     for name in wanted:
         if name != ALL and name not in GUESTS:
-            several = "; in an argument several are a list" if "," in name or " " in name else ""
-            known = several or nearest(name, [ALL, *GUESTS])
-            raise ConfigError(f"wires = {name}: no such wire{known}")
+            raise ConfigError(f"wires = {name}: no such wire{nearest(name, [ALL, *GUESTS])}")
     for name, guest in GUESTS.items():
         if name not in wanted and (ALL not in wanted or guest.chosen):
             continue

@@ -437,8 +437,6 @@ def test_wires_are_chosen_by_name(
     assert "PICK" in names("all", "PICK")
     with pytest.raises(ConfigError, match=r"wires = CALLS: no such wire; did you mean 'CALL'\?"):
         names("CALLS")
-    with pytest.raises(ConfigError, match=r"no such wire; in an argument several are a list"):
-        names("all, CALL")
     with pytest.raises(ConfigError, match=r"frobnicate is missing: pip install 'libevrpc\[frob\]'"):
         names("LACK")
 
