@@ -97,7 +97,7 @@ services:
 # A venv of its own: no file of the system's Python is touched.
 install: python
 	'$(PYTHON)' -m venv '$(PREFIX)/lib/libevrpc'
-	'$(PREFIX)/lib/libevrpc/bin/python' -m pip install --quiet --upgrade '.[cli,crc,http]'
+	'$(PREFIX)/lib/libevrpc/bin/python' -m pip install --quiet --upgrade '.[cli,crc,http,zk]'
 	mkdir -p '$(PREFIX)/bin'
 	ln -sf ../lib/libevrpc/bin/libevrpc '$(PREFIX)/bin/libevrpc'
 

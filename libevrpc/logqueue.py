@@ -78,6 +78,14 @@ class DailyFiles:
         for day, of_day in groupby(lines, lambda line: datetime.date.fromtimestamp(line[0])):
             _write_all(self._file_of(day), list(of_day))
 
+    def open(self) -> None:
+        """Open the file of today, before the queue has begun.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._file_of(datetime.date.today())
+
     def _file_of(self, day: datetime.date) -> int:
         if self._fd is None or day != self._day:
             self.close()
@@ -227,10 +235,19 @@ def install(
 
     Raises:
         ValueError: there is no such level.
+        OSError: the file of today cannot be written.
     """
     root = logging.getLogger()
+    before = root.level
     root.setLevel(level.upper() if isinstance(level, str) else level)
-    sink = None if folder is None else DailyFiles(folder, name)
+    sink = None
+    if folder is not None:
+        sink = DailyFiles(folder, name)
+        try:
+            sink.open()
+        except OSError:
+            root.setLevel(before)
+            raise
     handler = LogQueue(sink, lines_max=lines_max, close_s=close_s)
     root.addHandler(handler)
     in_main = threading.current_thread() is threading.main_thread()

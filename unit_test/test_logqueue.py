@@ -242,6 +242,17 @@ def test_installed_it_takes_the_whole_log_from_a_level_on(
         install(tmp_path, level="nonsense")
 
 
+def test_a_folder_that_cannot_be_written_is_refused_at_once(
+    tmp_path: Path, root_log: logging.Logger
+) -> None:
+    (tmp_path / "file").write_text("")
+    level, handlers = root_log.level, list(root_log.handlers)
+    for folder, name in ((tmp_path / "file", "mine"), (tmp_path, "no/folder")):
+        with pytest.raises(OSError, match=str(tmp_path)):
+            install(folder, name, level="debug")
+    assert (root_log.level, root_log.handlers) == (level, handlers)
+
+
 def test_a_programs_own_handler_of_sigterm_stays(root_log: logging.Logger, tmp_path: Path) -> None:
     signal.signal(SIGTERM, signal.SIG_IGN)
     install(tmp_path)
