@@ -22,7 +22,6 @@ from center.core.record import MapRecord
 from center.mailbox import Item, ReadMap
 from center.store import Store
 from libevrpc.core.clustermap import ClusterMap
-from libevrpc.errors import ProtocolError
 
 __all__ = ["JobThread", "plan_map", "read_map", "write_record"]
 
@@ -79,6 +78,9 @@ def write_record(store: Store, persist: Persist) -> Persisted | PersistFailed:
         store.write(persist.record)
     except OSError as exc:
         return PersistFailed(persist.token, exc.strerror or str(exc))
+    except Exception as exc:  # no memory, or a fault of ours: the node must hear of it
+        log.exception("writing failed")
+        return PersistFailed(persist.token, f"{type(exc).__name__}: {exc}")
     return Persisted(persist.token)
 
 
@@ -96,6 +98,6 @@ def read_map(record: MapRecord) -> ReadMap:
     """Decode a committed map. Any thread."""
     try:
         return ReadMap(record, ClusterMap.decode(record.payload))
-    except ProtocolError:
+    except Exception:  # not only what a map may be wrong with: nobody waits for it for ever
         log.exception("committed map cannot be read stamp=%s", record.stamp)
         return ReadMap(record, None)

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from center import jobs as jobs_module
 from center.core.events import Event, Persist, Persisted, PersistFailed, Tick
-from center.core.record import Record
-from center.jobs import JobThread, write_record
+from center.core.record import MapRecord, Record
+from center.jobs import JobThread, read_map, write_record
+from center.mailbox import ReadMap
 from center.store import Store
+from libevrpc.core.clustermap import ClusterMap
 from unit_test.interop.clusters import wait_until
 
 
@@ -58,3 +61,17 @@ def test_a_write_succeeds_or_says_why_not(tmp_path: Path, monkeypatch: pytest.Mo
         assert write_record(store, Persist(4, Record())) == failed
     finally:
         store.close()
+
+
+def test_a_map_that_there_is_no_memory_for_is_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else the node would wait for it for ever, and serve no later one."""
+
+    def full(payload: bytes) -> ClusterMap:
+        raise MemoryError
+
+    monkeypatch.setattr(jobs_module.ClusterMap, "decode", full)
+    record = MapRecord(1, 1, (0, 0), b"a map")
+    assert read_map(record) == ReadMap(record, None)
+    assert "cannot be read stamp=(1, 1)" in caplog.text

@@ -200,21 +200,33 @@ def test_a_service_name_out_of_all_proportion_is_refused(runner: Runner) -> None
     assert caught.value.code is StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (MemoryError(), "durable state not written: MemoryError"),
+    ],
+    ids=["full", "no memory"],
+)
 def test_a_disk_that_fails_for_a_while_delays_the_cluster_only(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    runner: Runner,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    said: str,
 ) -> None:
     usual = Store.write
     failures = iter(range(3))
 
     def write(store: Store, record: Record) -> None:
         if next(failures, None) is not None:
-            raise OSError(28, "No space left on device")
+            raise error
         usual(store, record)
 
     monkeypatch.setattr(Store, "write", write)
     runner.start()
     wait_until(lambda: leads(runner))
-    assert "No space left on device" in caplog.text
+    assert said in caplog.text
 
 
 def test_a_map_that_cannot_be_read_is_not_served(
