@@ -72,6 +72,9 @@ READ_AT_ONCE_BYTES_MAX = 32 << 10
 """Larger maps are read by another thread: one of ten thousand servers takes a tenth of a second."""
 BODY_BYTES_MAX = 8 << 20
 """Longest message on the client port; a map is at most half of it."""
+HELD_WARN_S = 0.25
+"""A handler that holds its loop for longer is named in the log. Ours take microseconds: less than
+this tells of a busy machine, and of nothing that its reader could mend."""
 REQUEST_BYTES_MAX = 1 << 20
 """Longest request after decompression."""
 _LEVELS = {
@@ -202,6 +205,7 @@ class Runner:
             drain_s=0.0,
             body_bytes_max=BODY_BYTES_MAX,
             inflated_bytes_max=REQUEST_BYTES_MAX,
+            inline_warn_s=HELD_WARN_S,
         )
         server.add_service(CenterService(self.front, self._polls, self), inline=True)
         return server
