@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> ExitStatus:
     if target.scheme == "center":
         offers = _of_cluster(target, given.timeout, given.token_file)
     else:
-        if target.scheme in ("zk", "etcd") and not target.service:
+        if _by_service(target) and not target.service:
             raise ConfigError(
                 f"target {target.text}: name a service to list, such as"
                 f" {target.naming('package.Service')}"
@@ -67,6 +67,13 @@ def run(given: argparse.Namespace) -> ExitStatus:
     for offer in offers:
         _show(offer)
     return ExitStatus.OK
+
+
+def _by_service(target: Target) -> bool:
+    """Tell whether servers are found there by a service's name alone."""
+    if target.scheme == "etcd":  # TinyRPC's layout has addresses, no services
+        return target.query.get("layout") != "tinyrpc"
+    return target.scheme == "zk"
 
 
 def _of_server(
