@@ -33,6 +33,12 @@ __all__ = ["StreamConnection", "StreamRequest", "StreamWire"]
 _NO_LIMIT = 1 << 62
 _UNKNOWN = {"grpc-status": str(int(StatusCode.UNKNOWN))}
 _HANDLE_TIMEOUT = "rpc server: request handle timeout"
+_OPTION_BEGINS = b'{"MagicNumber"'
+"""No message of gee-rpc begins so, in any codec."""
+_OTHER_DIALECT = (
+    "reply cannot be read: the server answers the option, as in TinyRPC's dialect; wire = tinyrpc"
+    " is for it here, or wires = geerpc for our servers there"
+)
 _GOING_AWAY = Reply(0, 0, "", b"", user_fields={GOAWAY_FIELD: "stopping"})
 """A notice that takes the connection out of use; no call has the number 0."""
 
@@ -101,7 +107,8 @@ class StreamConnection(Connection):
         self._unsent_bytes_max = options.unsent_bytes_max
         self._greeting = greeting
         self._stream = stream
-        self._decoder = _Replies(stream)  # type: ignore[assignment]
+        replies = _Replies if greeting.dialect == "tinyrpc" else _UngreetedReplies
+        self._decoder = replies(stream)  # type: ignore[assignment]
         self._order = threading.Lock()
         self._greeted: socket.socket | None = None
 
@@ -207,6 +214,26 @@ class _Replies:
             self._broken = True
             events.append(Broken(exc))
         return events
+
+
+class _UngreetedReplies(_Replies):
+    """Those of gee-rpc, whose servers leave the option unanswered: who answers it is TinyRPC's."""
+
+    __slots__ = ("_first",)
+
+    def __init__(self, stream: ClientStream) -> None:
+        super().__init__(stream)
+        self._first = b""
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """See `_Replies`."""
+        missing = len(_OPTION_BEGINS) - len(self._first)
+        if missing:
+            self._first += data[:missing]
+            if self._first == _OPTION_BEGINS:
+                self._broken = True
+                return [Broken(ProtocolError(_OTHER_DIALECT))]
+        return super().receive_data(data)
 
 
 def _reply_of(message: Message) -> Reply:

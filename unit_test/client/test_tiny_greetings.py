@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from libevrpc import RpcClient, RpcError, RpcServer, StatusCode
+from libevrpc import Errno, RpcClient, RpcError, RpcServer, StatusCode
 from libevrpc.channel.dial import DialTimes, dial_in_background
 from libevrpc.core.endpoints import Endpoint
 from libevrpc.core.tinyrpc import FILLED_OPTION_BYTES, ServerStream
@@ -210,3 +210,28 @@ def test_geerpc_gets_an_option_that_go_reads_to_its_end() -> None:
     assert len(seen[0]) == 512
     assert seen[0].endswith(b" }")
     assert json.loads(seen[0])["CodecType"] == "application/gob"
+
+
+@pytest.mark.parametrize("codec", ["gob", "json", "msgpack"])
+def test_geerpc_at_a_server_of_tinyrpc_names_the_other_dialect(address: str, codec: str) -> None:
+    error = failure(address, wire="geerpc", codec=codec)
+    assert error.errno == Errno.BAD_RESPONSE
+    assert error.text.startswith(f"{address}: reply cannot be read: ")
+    assert "wire = tinyrpc" in error.text
+    assert "wires = geerpc" in error.text
+    with RpcServer("127.0.0.1:0", wires=("geerpc",)) as there:
+        there.add_object(Foo(), name="Foo")
+        assert call(there.address, wire="geerpc", codec=codec) == 4
+
+
+def test_the_other_dialect_is_known_in_any_pieces() -> None:
+    def tcp(sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        read_exactly(sock, FILLED_OPTION_BYTES)
+        with suppress(OSError):
+            for at in range(len(OPTION)):
+                sock.sendall(OPTION[at : at + 1])
+            read_to_end(sock)
+
+    with Peers(tcp) as peers:
+        assert "wire = tinyrpc" in failure(peers.address, wire="geerpc").text
