@@ -59,6 +59,8 @@ class EtcdAnnounceSession:
         self._plan = plan
         self._gateway = EtcdGateway(plan)
         self._nap = Nap()
+        self._hasty = True
+        """A wake ends what is being asked: we begin, or leave."""
         self._lease = 0
         self._spent: list[int] = []
         """Earlier leases of ours, to be ended once nothing of ours hangs on them."""
@@ -71,8 +73,9 @@ class EtcdAnnounceSession:
         """Keys that may hang on our lease, and their values."""
 
     def open(self) -> None:
-        """See `AnnounceSession.open`."""
+        """See `AnnounceSession.open`. A wake ends it: a server that stops waits for nobody."""
         self._lease = self._granted()
+        self._hasty = False
 
     def put(self, announcement: Announcement) -> None:
         """See `AnnounceSession.put`."""
@@ -126,7 +129,8 @@ class EtcdAnnounceSession:
         return ""
 
     def remove(self) -> None:
-        """See `AnnounceSession.remove`."""
+        """See `AnnounceSession.remove`. A wake ends it."""
+        self._hasty = True
         self._end_spent()
         if self._lease:
             self._revoke(self._lease)
@@ -145,6 +149,8 @@ class EtcdAnnounceSession:
     def wake(self) -> None:
         """See `AnnounceSession.wake`."""
         self._nap.wake()
+        if self._hasty:
+            self._gateway.interrupt()
 
     # -- inside -------------------------------------------------------------------------
 

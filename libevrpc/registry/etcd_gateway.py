@@ -7,6 +7,8 @@ then each other one once. What etcd refuses is not asked elsewhere.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import http.client
 import json
 import random
@@ -104,6 +106,8 @@ class EtcdGateway:
         self.astray = False
         """A transaction was sent and not answered: it may be carried out yet, however much later.
         For its owner to take down."""
+        self._interrupted = False
+        self._opening: EtcdStream | None = None
 
     @property
     def member(self) -> Endpoint:
@@ -118,6 +122,7 @@ class EtcdGateway:
             RegistryError: no member has answered; the text names each and its cause.
         """
         until_s = monotonic_s() + ASK_S
+        self._interrupted = False
         causes: list[str] = []
         for _ in self._plan.endpoints:
             try:
@@ -125,7 +130,7 @@ class EtcdGateway:
             except _UnansweredError as exc:
                 causes.append(str(exc))
                 self.move_on()
-            if monotonic_s() >= until_s:
+            if self._interrupted or monotonic_s() >= until_s:
                 break
         raise RegistryError("; ".join(causes))
 
@@ -142,9 +147,10 @@ class EtcdGateway:
             "fragment": True,
         }
         until_s = monotonic_s() + ASK_S
+        self._interrupted = False
         causes: list[str] = []
         for _ in self._plan.endpoints:
-            stream = EtcdStream(self.member, self._heard_from)
+            stream = self._opening = EtcdStream(self.member, self._heard_from)
             try:
                 self._authorise(until_s)
                 stream.open({"create_request": wanted}, self._token, self._answer_by(until_s))
@@ -158,13 +164,25 @@ class EtcdGateway:
                 raise
             else:
                 return stream
-            if monotonic_s() >= until_s:
+            finally:
+                self._opening = None
+            if self._interrupted or monotonic_s() >= until_s:
                 break
         raise RegistryError("; ".join(causes))
 
     def complaint(self, exc: ProtocolError) -> RegistryError:
         """Return what to raise where the member that answered last answered nonsense."""
         return RegistryError(f"etcd {self.member}: {exc}")
+
+    def interrupt(self) -> None:
+        """End the question that waits for its answer, as one that nobody answers. Any thread."""
+        self._interrupted = True
+        connection, opening = self._connection, self._opening
+        if connection is not None:
+            _shut(connection.sock)
+        if opening is not None:
+            opening.interrupted = True
+            _shut(opening.sock)
 
     def move_on(self) -> None:
         """Ask another member first from now on."""
@@ -219,7 +237,7 @@ class EtcdGateway:
             try:
                 return self._exchange(path, body, by_s)
             except _UnansweredError as exc:
-                if monotonic_s() >= by_s or not exc.gone:
+                if self._interrupted or monotonic_s() >= by_s or not exc.gone:
                     raise
         return self._exchange(path, body, by_s)
 
@@ -232,6 +250,8 @@ class EtcdGateway:
         changes = path == "/v3/kv/txn"
         try:
             connection = self._connected(by_s)
+            if self._interrupted:
+                raise ConnectionAbortedError(errno.ECONNABORTED, "interrupted")
             sent = changes
             connection.request("POST", path, json.dumps(body).encode("ascii"), headers)
             status, kept, data = _read_answer(connection)
@@ -310,6 +330,13 @@ class EtcdGateway:
         self._cluster = cluster_id
 
 
+def _shut(sock: socket.socket | None) -> None:
+    """End what another thread does with a socket, if it is there yet."""
+    if sock is not None:
+        with contextlib.suppress(OSError):  # it is closed already
+            sock.shutdown(socket.SHUT_RDWR)
+
+
 def _told(exc: Exception) -> str:
     """Say what went wrong on a connection, for a person."""
     if isinstance(exc, OSError) and exc.strerror:
@@ -344,7 +371,8 @@ class EtcdStream:
     def __init__(self, member: Endpoint, hear: Callable[[Endpoint, int], object]) -> None:
         self.member = member
         self._hear = hear
-        self._sock: socket.socket | None = None
+        self.sock: socket.socket | None = None
+        self.interrupted = False
         self._decoder = StreamDecoder()
         self._early: list[WatchNews] = []
 
@@ -364,8 +392,10 @@ class EtcdStream:
             "\r\n",
         ]
         try:
-            self._sock = dial_by(self.member, by_s, CONNECT_S)
-            self._sock.sendall("\r\n".join(lines).encode("ascii") + data)
+            self.sock = dial_by(self.member, by_s, CONNECT_S)
+            if self.interrupted:
+                raise ConnectionAbortedError(errno.ECONNABORTED, "interrupted")
+            self.sock.sendall("\r\n".join(lines).encode("ascii") + data)
         except TimeoutError:
             raise _UnansweredError(f"etcd {self.member}: no connection in time") from None
         except OSError as exc:
@@ -374,16 +404,16 @@ class EtcdStream:
             left_s = by_s - monotonic_s()
             if left_s <= 0.0:
                 raise _UnansweredError(f"etcd {self.member}: no watch stands in time")
-            self._sock.settimeout(left_s)
+            self.sock.settimeout(left_s)
             self._early = self._receive()
         if self._early[0].ended and not self._early[0].compacted:
             raise _UnansweredError(f"etcd {self.member}: no watch: {self._early[0].ended}")
-        self._sock.settimeout(0.0)
+        self.sock.settimeout(0.0)
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
-        assert self._sock is not None
-        return self._sock.fileno()
+        assert self.sock is not None
+        return self.sock.fileno()
 
     @property
     def ready(self) -> bool:
@@ -401,13 +431,13 @@ class EtcdStream:
 
     def close(self) -> None:
         """Hang up. Any number of times."""
-        if self._sock is not None:
-            self._sock.close()
+        if self.sock is not None:
+            self.sock.close()
 
     def _receive(self) -> list[WatchNews]:
-        assert self._sock is not None
+        assert self.sock is not None
         try:
-            data = self._sock.recv(RECEIVE_BYTES)
+            data = self.sock.recv(RECEIVE_BYTES)
         except (BlockingIOError, TimeoutError):
             return []
         except OSError as exc:

@@ -132,7 +132,8 @@ class EtcdWatchSession:
         self._wakened.close()
 
     def wake(self) -> None:
-        """See `WatchSession.wake`."""
+        """See `WatchSession.wake`. It ends what is being asked, too."""
+        self._gateway.interrupt()
         with contextlib.suppress(OSError):  # closed, or full of wakes already
             self._waker.send(b"\0")
 

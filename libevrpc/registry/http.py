@@ -73,6 +73,8 @@ class HttpAnnounceSession:
         self._record = b""
         self._life = secrets.token_hex(8)
         self._words = itertools.count(1)
+        self._leaving: HttpLink | None = None
+        self._hurry = False
 
     def open(self) -> None:
         """See `AnnounceSession.open`."""
@@ -150,11 +152,16 @@ class HttpAnnounceSession:
     def remove(self) -> None:
         """See `AnnounceSession.remove`; the originals know no goodbye, there it expires."""
         failed = []
+        self._hurry = False
         for place in sorted(self._places, key=lambda each: not each.well):
             if not place.said:
                 continue
+            place.link.heed()
+            self._leaving = place.link
             try:
-                answer = place.link.ask("DELETE", self._spoken())
+                if self._hurry:
+                    raise RegistryError(f"{place.link.address}: no time is left for a goodbye")
+                answer = place.link.ask("DELETE", self._spoken(), interruptible=True)
                 if answer.status not in (404, 405, 501):
                     place.link.done(answer)
                 elif answer.status != 404:
@@ -162,6 +169,8 @@ class HttpAnnounceSession:
                 place.said = False
             except RegistryError as exc:
                 failed.append(str(exc))
+            finally:
+                self._leaving = None
         if failed:
             raise RegistryError("; ".join(failed))
 
@@ -169,8 +178,12 @@ class HttpAnnounceSession:
         """See `AnnounceSession.close`."""
 
     def wake(self) -> None:
-        """See `AnnounceSession.wake`."""
+        """See `AnnounceSession.wake`; it ends a goodbye, too."""
         self._nap.wake()
+        self._hurry = True
+        leaving = self._leaving
+        if leaving is not None:
+            leaving.interrupt()
 
 
 class HttpWatchSession:
@@ -191,13 +204,15 @@ class HttpWatchSession:
         self._named = named
         self._nap = Nap()
         self._waiting: HttpLink | None = None
+        self._hurry = False
         self._services: set[str] = set()
 
     def open(self) -> None:
         """See `WatchSession.open`."""
 
     def fetch(self) -> tuple[Endpoint, ...]:
-        """See `WatchSession.fetch`."""
+        """See `WatchSession.fetch`. A wake ends it."""
+        self._hurry = False
         now_s = monotonic_s()
         later = [place for place in self._places if place.due_s > now_s]
         for place in self._places:
@@ -226,8 +241,13 @@ class HttpWatchSession:
 
     def _ask(self, place: _Place) -> None:
         """Get the list of one registry, and note how that went."""
+        place.link.heed()
+        self._waiting = place.link
         try:
-            answer = place.link.done(place.link.ask("GET", {"Accept": "application/json"}))
+            if self._hurry:
+                raise RegistryError(f"{place.link.address}: not asked")
+            accepted = {"Accept": "application/json"}
+            answer = place.link.done(place.link.ask("GET", accepted, interruptible=True))
             try:
                 listed = read_list(answer.headers, answer.body, self._dialect)
             except ProtocolError as exc:
@@ -235,9 +255,13 @@ class HttpWatchSession:
             version = answer.headers.get(VERSION_HEADER.lower(), "")
             self._mistrust(place, listed, version)
         except RegistryError as exc:
+            if self._hurry:
+                raise
             place.fails(str(exc), alone=len(self._places) == 1)
             place.due_s = monotonic_s() + RETRY_S
             return
+        finally:
+            self._waiting = None
         gone = {each.address for each in place.last} - {each.address for each in listed}
         place.last, place.version = listed, version
         place.works("answers again")
@@ -326,6 +350,7 @@ class HttpWatchSession:
     def wake(self) -> None:
         """See `WatchSession.wake`."""
         self._nap.wake()
+        self._hurry = True
         waiting = self._waiting
         if waiting is not None:
             waiting.interrupt()

@@ -180,6 +180,42 @@ def test_what_a_server_says_is_numbered(fake: FakeRegistry) -> None:
     assert f"X-Libevrpc-Word: {words[0][0]}-3".encode() in heads[0]
 
 
+def test_who_ends_waits_for_no_registry_that_is_frozen(
+    fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HttpLink.ask.__kwdefaults__, "timeout_s", 60.0)
+    monkeypatch.setattr(http, "ASK_S", 60.0)
+    two = f"http://127.0.0.1:{fake.port},localhost:{fake.port}/_tinyrpc_/registry"
+    server, client = announcing(two), watching(two)
+    server.put(SERVER)
+    thaw, asked = threading.Event(), threading.Event()
+
+    def freeze(head: bytes) -> bytes:
+        asked.set()
+        thaw.wait(60.0)
+        return b""
+
+    fake.answer = freeze
+    for step, wake in ((server.remove, server.wake), (client.fetch, client.wake)):
+        asked.clear()
+        failures: list[BaseException] = []
+
+        def run(step: Callable[[], object] = step, failures: Any = failures) -> None:
+            try:
+                step()
+            except RegistryError as exc:
+                failures.append(exc)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert asked.wait(20.0)
+        wake()
+        thread.join(20.0)
+        assert not thread.is_alive()
+        assert failures
+    thaw.set()
+
+
 @pytest.mark.parametrize("expiry", ["soon", "nan", "-1", "0"])
 def test_an_expiry_that_is_none_changes_nothing(fake: FakeRegistry, expiry: str) -> None:
     said = f"HTTP/1.1 200 OK\r\nX-Libevrpc-Expiry: {expiry}\r\nContent-Length: 0\r\n\r\n"
