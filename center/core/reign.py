@@ -22,6 +22,8 @@ __all__ = ["Reign"]
 
 LOAD_BAND = 0.1
 """A reported load that differs less from the published one is not worth a new map."""
+DROPPED_LOG_S = 1.0
+"""A line stands for all reports dropped since the one before, this long ago or longer."""
 LIVE_PATIENCES = 2
 """A center is in the map's list of live ones until it is silent for so many patiences."""
 
@@ -61,6 +63,8 @@ class Reign:
         self._complaint = ""
         self._round_s = self._sweep_s = -math.inf
         self._weigh = False
+        self._dropped = 0
+        self._dropped_log_s = -math.inf
         self.epoch = epoch
         self.publication = publication
         self.lease = lease
@@ -71,12 +75,19 @@ class Reign:
     # What arrives ---------------------------------------------------------------------------
 
     def report(self, report: Report, now_s: float) -> list[Action]:
-        """Take a server's report; one that cannot enter a map is dropped with a line."""
+        """Take a server's report; those that cannot enter a map are dropped, with a line at times.
+
+        Strangers may send thousands of them in one message of a follower's kind.
+        """
         flaw = flaw_of(report)
-        if flaw:
-            return [Log(LogLevel.WARNING, f"report dropped: {flaw}")]
-        self._news(self.members.report(report, now_s), now_s)
-        return []
+        if not flaw:
+            self._news(self.members.report(report, now_s), now_s)
+            return []
+        self._dropped += 1
+        if now_s < self._dropped_log_s + DROPPED_LOG_S:
+            return []
+        count, self._dropped, self._dropped_log_s = self._dropped, 0, now_s
+        return [Log(LogLevel.WARNING, f"report dropped (count {count}): {flaw}")]
 
     def depart(self, departure: Departure, now_s: float) -> None:
         """Take proof that a server is gone: out with the next publication."""

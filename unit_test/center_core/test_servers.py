@@ -22,7 +22,7 @@ from center.core.events import (
     ServerReport,
     Tick,
 )
-from center.core.messages import Inquiry, Pong, Report
+from center.core.messages import Forward, Inquiry, Pong, Report
 from center.core.node import Node
 from center.core.record import MapRecord, Record
 from libevrpc.core.clustermap import ClusterMap, ServerState
@@ -223,6 +223,24 @@ def test_bad_reports_are_dropped_at_leader_and_follower_with_a_line() -> None:
     for center in (pump.leader(), follower_of(pump)):
         pump.feed(center, ServerReport(Report("nonsense", ())))
         assert "report dropped" in pump.hosts[center].logs[-1]
+
+
+def test_one_line_stands_for_the_bad_reports_of_a_second() -> None:
+    """One message of a stranger may bring thousands."""
+    pump = started()
+    leader, sender = pump.leader(), follower_of(pump)
+    assert leader is not None
+    bad = Message(sender, 7, Forward(tuple(Report("nonsense", ()) for _ in range(4000))))
+
+    def dropped() -> list[str]:
+        return [text for text in pump.hosts[leader].logs if "report dropped" in text]
+
+    pump.feed(leader, bad)
+    pump.feed(leader, bad)
+    assert [text.partition(":")[0] for text in dropped()] == ["report dropped (count 1)"]
+    pump.run(1.1)
+    pump.feed(leader, bad)
+    assert [text.partition(":")[0] for text in dropped()][1:] == ["report dropped (count 8000)"]
 
 
 def test_a_full_inbox_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
