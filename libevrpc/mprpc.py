@@ -41,6 +41,7 @@ from libevrpc.client.future import CallFuture
 from libevrpc.client.stub import Stub
 from libevrpc.core.protobufs import message_class
 from libevrpc.core.targets import parse_targets
+from libevrpc.core.wording import with_article
 from libevrpc.errors import ConfigError, Errno, EvrpcError, RpcError, UsageError
 from libevrpc.server.server import RpcServer
 from libevrpc.server.servicer import service_base
@@ -274,7 +275,7 @@ class RpcProvider:
         if not isinstance(descriptor, ServiceDescriptor):
             raise UsageError(
                 f"NotifyService takes an object whose class is made from service_base(descriptor),"
-                f" not a {type(service).__name__}"
+                f" not {with_article(type(service).__name__)}"
             )
         if descriptor.name in self._names:
             text = f"a service called {descriptor.name} is served already: callers could not tell"

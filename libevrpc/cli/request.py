@@ -17,6 +17,7 @@ from libevrpc.cli.catalog import describe, method_of, pool_of, service_of, unkno
 from libevrpc.cli.foreign import compiled_service
 from libevrpc.client.method import split_method
 from libevrpc.core.protobufs import message_class
+from libevrpc.core.wording import with_article
 from libevrpc.errors import Errno, RpcError, UsageError
 
 __all__ = ["BoundCall", "PreparedCall", "prepare"]
@@ -125,9 +126,9 @@ def _protobuf_call(method: MethodDescriptor, data: Any) -> ProtobufCall:
     try:
         json_format.ParseDict({} if data is None else data, request, descriptor_pool=pool)
     except (json_format.ParseError, ValueError, TypeError, AttributeError) as exc:
-        raise UsageError(f"-d is not a {name}: {exc}") from None
+        raise UsageError(f"-d is not {with_article(name)}: {exc}") from None
     except RecursionError:
-        raise UsageError(f"-d is not a {name}: nested too deeply") from None
+        raise UsageError(f"-d is not {with_article(name)}: nested too deeply") from None
     return ProtobufCall(method, request)
 
 

@@ -35,6 +35,7 @@ from libevrpc.core.hello import CLIENT_HELLO
 from libevrpc.core.prpc import META_ROOM_BYTES, WireLimits
 from libevrpc.core.retry import RetryBudget, RetryPolicy
 from libevrpc.core.targets import parse_target
+from libevrpc.core.wording import with_article
 from libevrpc.credentials import read_tokens
 from libevrpc.errors import ConfigError, UsageError
 from libevrpc.loop.eventloop import EventLoop, on_any_loop
@@ -92,7 +93,9 @@ class RpcClient:
         }
         self.settings = load_settings(ClientSettings, config=config, arguments=given)
         if not isinstance(target, str):
-            raise ConfigError(f"target is a {type(target).__name__}: write it as text, host:port")
+            raise ConfigError(
+                f"target is {with_article(type(target).__name__)}: write it as text, host:port"
+            )
         self._target = parse_target(target)
         require_adapter(self._target)
         self.wire = open_wire(self.settings, self._target)
@@ -133,8 +136,8 @@ class RpcClient:
         """
         if not isinstance(service, ServiceDescriptor):
             raise UsageError(
-                f"stub() takes a service descriptor, not a {type(service).__name__}; such as"
-                ' echo_pb2.DESCRIPTOR.services_by_name["EchoService"]'
+                f"stub() takes a service descriptor, not {with_article(type(service).__name__)};"
+                ' such as echo_pb2.DESCRIPTOR.services_by_name["EchoService"]'
             )
         return Stub(self, service)
 

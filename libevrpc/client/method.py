@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from libevrpc.core.contents import ContentType
 from libevrpc.core.protobufs import message_class
 from libevrpc.core.prpc_encode import RequestEncoder
+from libevrpc.core.wording import with_article
 from libevrpc.errors import Errno, ProtocolError, RpcError, UsageError
 
 __all__ = ["MethodSpec", "object_method", "protobuf_method", "split_method"]
@@ -83,7 +84,7 @@ def protobuf_method(descriptor: MethodDescriptor) -> MethodSpec:
         try:
             return from_string(body)
         except DecodeError as exc:
-            text = f"reply is not a {name}: {exc}"
+            text = f"reply is not {with_article(name)}: {exc}"
             raise RpcError.from_errno(Errno.BAD_RESPONSE, text) from None
 
     return MethodSpec(

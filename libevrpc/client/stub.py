@@ -12,6 +12,7 @@ from libevrpc.client.broadcast import Broadcast, Mode
 from libevrpc.client.controller import ClientController
 from libevrpc.client.future import CallFuture
 from libevrpc.core.protobufs import message_class
+from libevrpc.core.wording import with_article
 from libevrpc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -157,8 +158,9 @@ class StubMethod:
 
     def _body(self, request: Any) -> bytes:
         if request.__class__ is not self._request_class:
-            wanted = self._request_class.DESCRIPTOR.full_name
-            raise UsageError(f"{self.spec.label} takes a {wanted}, not a {type(request).__name__}")
+            wanted = with_article(self._request_class.DESCRIPTOR.full_name)
+            given = with_article(type(request).__name__)
+            raise UsageError(f"{self.spec.label} takes {wanted}, not {given}")
         body: bytes = request.SerializeToString()
         return body
 

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from libevrpc.core.contents import ContentType
+from libevrpc.core.wording import with_article
 from libevrpc.errors import Errno, RpcError
 
 __all__ = ["format_text", "message_class", "parse_text"]
@@ -40,7 +41,9 @@ def parse_text(cls: type[Message], body: bytes, content_type: int) -> Message:
             return text_format.Parse(body, cls())
     except (json_format.ParseError, text_format.ParseError, ValueError, RecursionError) as exc:
         name = cls.DESCRIPTOR.full_name
-        raise RpcError.from_errno(Errno.BAD_REQUEST, f"body is not a {name}: {exc}") from None
+        raise RpcError.from_errno(
+            Errno.BAD_REQUEST, f"body is not {with_article(name)}: {exc}"
+        ) from None
     raise _unsupported(content_type)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from libevrpc.core.gob.octets import shown
 from libevrpc.core.gob.schema import Kind, Schema
 from libevrpc.core.values import VALUES_MAX
+from libevrpc.core.wording import with_article
 from libevrpc.errors import ProtocolError
 
 __all__ = ["parts", "shaped", "text_parts"]
@@ -43,7 +44,9 @@ def shaped(value: Any, schema: Schema) -> Any:
     try:
         return _Shaping().shaped(value, schema)
     except RecursionError:
-        raise ProtocolError(f"a {schema.shown} whose parts lie too deep in each other") from None
+        raise ProtocolError(
+            f"{with_article(schema.shown)} whose parts lie too deep in each other"
+        ) from None
 
 
 class _Shaping:
@@ -98,7 +101,7 @@ class _Shaping:
         if not isinstance(value, list | tuple):
             raise _unfit(value, schema)
         if schema.kind is Kind.ARRAY and len(value) != schema.length:
-            raise ProtocolError(f"{len(value)} elements in a {schema.shown}")
+            raise ProtocolError(f"{len(value)} elements in {with_article(schema.shown)}")
         return schema.make([self.shaped(item, schema.elem) for item in value])
 
     def _map(self, value: Any, schema: Schema) -> Any:
@@ -161,8 +164,9 @@ def parts(value: Any) -> dict[str, Any]:
         }
     if isinstance(value, SimpleNamespace):
         return vars(value)
-    named = "an int beyond 64 bits" if isinstance(value, int) else f"a {type(value).__name__}"
-    raise TypeError(named)
+    raise TypeError(
+        "an int beyond 64 bits" if isinstance(value, int) else with_article(type(value).__name__)
+    )
 
 
 def text_parts(value: Any) -> dict[str, Any] | str:

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from libevrpc.core.contents import ContentType
 from libevrpc.core.protobufs import message_class
+from libevrpc.core.wording import with_article
 from libevrpc.errors import Errno, RpcError, UsageError
 from libevrpc.inifile import nearest
 from libevrpc.server.typed import ObjectShape, decoder_of, shape_of
@@ -327,7 +328,9 @@ def _public_methods(target: object) -> dict[str, Callable[..., Any]]:
     """
     kind = type(target)
     if kind.__module__ == "builtins" and not isinstance(target, type | ModuleType):
-        raise UsageError(f"a {kind.__name__} has no methods of yours: serve an object of a class")
+        raise UsageError(
+            f"{with_article(kind.__name__)} has no methods of yours: serve an object of a class"
+        )
     functions = {}
     for name in sorted(dir(target)):
         if name.startswith("_") or isinstance(inspect.getattr_static(target, name), property):
@@ -457,7 +460,7 @@ def _protobuf_decoder(method: MethodDescriptor) -> Callable[[bytes, int], Any]:
                 return parse(payload)
             return _text_decoder(method, payload, content_type)
         except DecodeError as exc:
-            text = f"request is not a {name}: {exc}"
+            text = f"request is not {with_article(name)}: {exc}"
             raise RpcError.from_errno(Errno.BAD_REQUEST, text) from None
 
     return decode
@@ -475,7 +478,7 @@ def _protobuf_encoder(method: MethodDescriptor) -> Callable[[Any, int], bytes]:
 
     def encode(result: Any, content_type: int) -> bytes:
         if result.__class__ is not result_class:
-            text = f"handler returned {type(result).__name__}, not a {name}"
+            text = f"handler returned {type(result).__name__}, not {with_article(name)}"
             raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
         if content_type == ContentType.PROTOBUF:
             return result.SerializeToString()

@@ -114,7 +114,7 @@ def test_stubs_broadcast(foos: dict[str, Foo], wire: str) -> None:
         assert echo.broadcast(request("x")) == dict.fromkeys(
             foos, echo_pb2.EchoResponse(response="x")
         )
-        with pytest.raises(Misuse, match=r"takes a echo\.EchoRequest"):
+        with pytest.raises(Misuse, match=r"takes an echo\.EchoRequest"):
             echo.broadcast("x")
 
 

@@ -38,7 +38,7 @@ def test_stub_calls_by_proto_name(serving: Serving) -> None:
     assert stub.Echo(request("hi")).response == "hi"
     with pytest.raises(AttributeError, match="no method 'Ech'; methods: Echo"):
         _ = stub.Ech
-    with pytest.raises(UsageError, match=r"takes a echo.EchoRequest, not a str"):
+    with pytest.raises(UsageError, match=r"takes an echo.EchoRequest, not a str"):
         stub.Echo("hi")
 
 

@@ -183,7 +183,7 @@ def test_garbage_is_refused_by_name() -> None:
     with (
         Peers(provider) as peers,
         RpcClient(peers.address, wire="mprpc") as client,
-        pytest.raises(RpcError, match=r"reply is not a echo\.EchoResponse") as caught,
+        pytest.raises(RpcError, match=r"reply is not an echo\.EchoResponse") as caught,
     ):
         client.stub(ECHO).Echo(request("zhang san"))
     assert caught.value.errno == 2002

@@ -61,7 +61,7 @@ def test_a_result_of_another_shape_is_refused(client: RpcClient) -> None:
         client.call("Shapes.point", result=list[float])
     with pytest.raises(Misuse):
         client.call("Shapes.point", result=threading_lock)
-    with pytest.raises(RpcError, match=r"\(1003\): value cannot be sent: a object$"):
+    with pytest.raises(RpcError, match=r"\(1003\): value cannot be sent: an object$"):
         client.call("Shapes.mirror", object())
 
 

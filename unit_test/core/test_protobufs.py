@@ -57,7 +57,7 @@ def test_bodies_are_those_of_other_peers() -> None:
     ids=lambda each: repr(each)[:30],
 )
 def test_body_that_cannot_be_read_is_refused_by_name(kind: int, body: bytes) -> None:
-    with pytest.raises(RpcError, match="body is not a evrpc.CancelRequest: ") as caught:
+    with pytest.raises(RpcError, match="body is not an evrpc.CancelRequest: ") as caught:
         parse_text(CancelRequest, body, kind)
     assert caught.value.errno == Errno.BAD_REQUEST
 

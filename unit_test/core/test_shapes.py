@@ -155,6 +155,6 @@ def test_dataclasses_and_namespaces_are_maps_for_encoders() -> None:
     assert parts(SimpleNamespace(A=1)) == {"A": 1}
     assert text_parts(Inner(1, "b")) == {"A": 1, "B": "b"}
     assert text_parts(b"\x00\xff") == "AP8="
-    for value, named in ((Inner, "type"), (object(), "object"), ({1}, "set")):
-        with pytest.raises(TypeError, match=f"^a {named}$"):  # behind "value cannot be sent: "
+    for value, named in ((Inner, "a type"), (object(), "an object"), ({1}, "a set")):
+        with pytest.raises(TypeError, match=f"^{named}$"):  # behind "value cannot be sent: "
             parts(value)

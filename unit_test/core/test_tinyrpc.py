@@ -254,7 +254,7 @@ def test_a_server_that_answers_another_codec_is_refused() -> None:
 @pytest.mark.parametrize(
     ("codec", "data", "named"),
     [
-        (GOB, b"\x03\x04\x00\x08", "a int on the wire is no Header"),
+        (GOB, b"\x03\x04\x00\x08", "an int on the wire is no Header"),
         (JSON, b"7\n", "7 is no Header"),
         (JSON, b'{"Seq":-1}', "Header.Seq: -1 is no Uint"),
         (JSON, b'{"Seq":18446744073709551616}', "Header.Seq: 18446744073709551616 is no Uint"),

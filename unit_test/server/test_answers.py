@@ -49,11 +49,11 @@ def test_bad_requests_cost_only_themselves(serve: Callable[..., Serving], inline
     raw = serve(inline=inline).raw()
     bomb = zlib.compress(bytes(70 << 20))
     for payload, more, text in (
-        (b"\xff\xff", {}, "request is not a echo.EchoRequest"),
+        (b"\xff\xff", {}, "request is not an echo.EchoRequest"),
         (b"junk", {"compress_type": 3}, "body is not zlib"),
         (b"", {"compress_type": 9}, "compress_type 9 is not supported"),
         (bomb, {"compress_type": 3}, "inflates to over"),
-        (b"{", {"content_type": 1}, "body is not a echo"),
+        (b"{", {"content_type": 1}, "body is not an echo"),
         (b"", {"content_type": 77}, "content_type 77"),
     ):
         raw.call(ECHO, payload, **more)
@@ -81,7 +81,7 @@ def test_failing_handlers_fail_their_call_alone(
         ("raise", (2001, "ValueError: as asked")),
         ("exit", (2001, "SystemExit: 3")),
         ("unprintable", (2001, "UnprintableError")),
-        ("wrong type", (2002, "handler returned str, not a echo.EchoResponse")),
+        ("wrong type", (2002, "handler returned str, not an echo.EchoResponse")),
     ):
         raw.call(ECHO, body(text))
         assert error(raw) == told

@@ -110,7 +110,7 @@ def test_the_variant_answers_with_lengths_and_goes_on(
     [
         (encode_request("Nobody", "Echo", b""), "no service 'Nobody' here; services: "),
         (encode_request("EchoService", "Other", b""), "has no method 'Other'"),
-        (encode_request("EchoService", "Echo", b"\xff\xff"), "request is not a echo.EchoRequest"),
+        (encode_request("EchoService", "Echo", b"\xff\xff"), "request is not an echo.EchoRequest"),
         (encode_request("EchoService", "Echo", body("raise")), "ValueError: as asked"),
         (encode_request("Foo", "add", b""), "content_type 0 is not for plain objects"),
         (b"\x04\0\0\0\x0a\xff\xff\xff", "header cannot be decoded"),

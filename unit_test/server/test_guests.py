@@ -118,7 +118,7 @@ def test_errors_are_the_writers_to_spell(
         "Nobody.Echo : ": "ERR 1001 no service 'Nobody' here",
         "echo.EchoService.Other : ": "ERR 1002 service 'echo.EchoService' has no method 'Other'",
         "evrpc.Internal.Ping : ": "ERR 1001 evrpc.Internal is for PRPC alone",
-        f"{ECHO} : [": "ERR 1003 body is not a echo.EchoRequest",
+        f"{ECHO} : [": "ERR 1003 body is not an echo.EchoRequest",
         f'{ECHO} : {{"request": "raise"}}': "ERR 2001 ValueError: as asked",
         f'{ECHO} : {{"request": "exit"}}': "ERR 2001 SystemExit: 3",
         f'{ECHO} : {{"request": "wrong type"}}': "ERR 2002 handler returned str",

@@ -13,6 +13,7 @@ from libevrpc.core.gob.learned import Learned, TypeTable
 from libevrpc.core.gob.limits import DEPTH_MAX, GobError
 from libevrpc.core.gob.octets import Cursor
 from libevrpc.core.gob.schema import ANYTHING, Kind, Schema
+from libevrpc.core.wording import with_article
 
 __all__ = ["WIRE_TYPE", "read_definition", "read_value"]
 
@@ -109,7 +110,7 @@ class _Making:
             return self._map(wire, want)
         if kind is Kind.STRUCT and (loose or want.kind is Kind.STRUCT):
             return self._record(wire, want) if loose else self._struct(wire, want)
-        raise GobError(f"a {wire.shown} on the wire is no {want.shown}")
+        raise GobError(f"{with_article(wire.shown)} on the wire is no {want.shown}")
 
     def _list(self, wire: Learned, want: Schema) -> _Read:
         read = self.reader(wire.elem, _part(want, want.elem))
@@ -149,7 +150,7 @@ class _Making:
                     found[key] = read_item(cursor)
                 except TypeError:
                     kind = type(key).__name__
-                    raise GobError(f"a {kind} cannot be the key of a dict") from None
+                    raise GobError(f"{with_article(kind)} cannot be the key of a dict") from None
             cursor.depth += 1
             return found
 

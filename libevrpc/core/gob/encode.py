@@ -11,6 +11,7 @@ from libevrpc.core.gob import limits
 from libevrpc.core.gob.limits import GobError
 from libevrpc.core.gob.octets import put_float, put_int, put_uint, shown
 from libevrpc.core.gob.schema import Kind, Schema, record_schema, schema_of
+from libevrpc.core.wording import with_article
 
 __all__ = ["EncodedValue", "GobWriter", "encode_value", "natural_schema"]
 
@@ -145,7 +146,7 @@ def _natural(value: Any, depth: int) -> Any:
     if kind is SimpleNamespace:
         parts = [(name, _naturally(part, depth - 1)) for name, part in vars(value).items()]
         return record_schema("", parts)
-    raise GobError(f"gob has no type for a {kind.__name__}")
+    raise GobError(f"gob has no type for {with_article(kind.__name__)}")
 
 
 def _shared(values: Iterable[Any], depth: int) -> Any:
@@ -199,7 +200,7 @@ def _put_top(writing: _Writing, schema: Schema, value: Any) -> None:
         assert schema.elem is not None
         schema = schema.elem
         if value is None:
-            raise GobError(f"None has no type of its own: a {schema.shown} is wanted")
+            raise GobError(f"None has no type of its own: {with_article(schema.shown)} is wanted")
     writing.out += schema.head
     _PUT[schema.kind](writing, schema, value)
 
@@ -261,7 +262,7 @@ def _put_list(writing: _Writing, schema: Schema, value: Any) -> None:
     if not isinstance(value, list | tuple):
         raise _unfit(schema, value)
     if schema.kind is Kind.ARRAY and len(value) != schema.length:
-        raise GobError(f"{len(value)} elements in a {schema.shown}")
+        raise GobError(f"{len(value)} elements in {with_article(schema.shown)}")
     assert schema.elem is not None
     put_uint(writing.out, len(value))
     _enter(writing)
@@ -374,7 +375,9 @@ def _registered_name(schema: Schema) -> str:
     else:
         name = _GO_NAMES.get(schema.type_id, "")
     if not name:
-        raise GobError(f"an interface value cannot hold a {schema.shown}: Go registers none")
+        raise GobError(
+            f"an interface value cannot hold {with_article(schema.shown)}: Go registers none"
+        )
     return name
 
 

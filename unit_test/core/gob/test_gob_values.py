@@ -231,14 +231,14 @@ def test_a_namespace_is_a_struct_without_a_name() -> None:
         ({"Num1": 1}, Args, "is no Args"),
         (Args(1, 2), record_schema("", [("Num1", schema_of(int))]), "is no SimpleNamespace"),
         (Args("x", 2), Args, "Args.Num1: 'x' is no int"),  # type: ignore[arg-type]
-        (None, int | None, "None has no type of its own: a int is wanted"),
+        (None, int | None, "None has no type of its own: an int is wanted"),
         ([None], list[int | None], "None in a list or a map of int"),
         ([Args(1, 2)], list[Any], "Args in an interface value needs the name"),
         ([SimpleNamespace()], list[Any], "a struct in an interface value needs the name"),
         ([{"a": 1}], list[Any], r"an interface value cannot hold a dict\[str, int\]"),
         ([[[1]]], list[Any], r"an interface value cannot hold a list\[list\[int\]\]"),
-        ([object()], list[Any], "gob has no type for a object"),
-        (object(), None, "gob has no type for a object"),
+        ([object()], list[Any], "gob has no type for an object"),
+        (object(), None, "gob has no type for an object"),
     ],
 )
 def test_values_that_are_not_what_they_should_be_are_refused(
