@@ -164,7 +164,7 @@ def histories(draw: st.DrawFn) -> list[list[Member]]:
     return [[Member(name, weight) for name, weight in r.items()] for r in rounds]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(histories(), st.integers())
 def test_any_history_is_total_frugal_and_the_same_on_every_center(
     history: list[list[Member]], seed: int

@@ -316,7 +316,7 @@ def test_names_make_what_they_say() -> None:
     assert type(balancer_named("vnode", random.Random(1))) is VnodeBalancer
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(sorted(BALANCERS)),
     st.integers(),

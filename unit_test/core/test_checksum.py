@@ -68,7 +68,7 @@ def test_the_library_is_used_where_it_is_installed() -> None:
     assert checksum_fault(bytes(checksum.SLOW_BYTES_MAX + 1), b"") is not None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200), st.integers(0, 199))
 def test_any_turned_bit_is_noticed(data: bytes, at: int) -> None:
     told = masked_crc32c(data)

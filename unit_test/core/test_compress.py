@@ -27,13 +27,13 @@ def refusal(kind: int, data: bytes, inflated_bytes_max: int = MIB) -> str:
     return caught.value.text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(KINDS), st.binary(max_size=2000))
 def test_round_trip(kind: int, data: bytes) -> None:
     assert decompress(kind, compress(kind, data), len(data)) == data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(PACKED), st.binary(max_size=60))
 def test_any_bytes_inflate_or_are_refused_by_number(kind: int, data: bytes) -> None:
     try:

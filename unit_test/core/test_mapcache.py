@@ -363,7 +363,7 @@ answers = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(answers, st.booleans(), st.floats(0, 3)), max_size=60), st.booleans())
 def test_stamps_never_go_back_within_a_cluster_even_across_restarts(
     history: list[tuple[Answer, bool, float]], long_poll: bool

@@ -66,7 +66,7 @@ def test_the_sheets_example_is_what_we_write_and_read() -> None:
     assert shown(switch("big").receive_data(LOGIN_BE)) == [Resets(), CALL]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(CUTS, st.binary(max_size=40), ORDERS)
 def test_a_request_may_be_cut_and_followed_by_anything(
     at: list[int], more: bytes, order: Order
@@ -174,7 +174,7 @@ def test_replies_are_bare_or_have_a_length(order: Order) -> None:
     assert told.errors == [("UserServiceRpc.Login", 1002)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), CUTS, ORDERS)
 def test_noise_breaks_nothing_else(noise: bytes, at: list[int], order: Order) -> None:
     decoder = switch(order)
@@ -205,14 +205,14 @@ OTHERS = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(OTHERS, st.integers(4, 64), ORDERS)
 def test_no_other_protocols_bytes_are_taken_for_mprpc(data: bytes, size: int, order: Order) -> None:
     wire = mprpc_wire("mprpc", order, SMALL, Told())
     assert wire.probe(data[:size]) is Probe.NO
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(st.characters(codec="ascii", exclude_characters=".\0"), min_size=1, max_size=60),
     st.text(min_size=1, max_size=60),

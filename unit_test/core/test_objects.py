@@ -31,7 +31,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(KINDS, st.lists(VALUES, max_size=3), st.dictionaries(NAMES, VALUES, max_size=2))
 def test_arguments_come_back_as_passed(
     kind: int, positional: list[Any], keywords: dict[str, Any]
@@ -149,7 +149,7 @@ def test_body_that_cannot_be_read_is_refused_by_name(kind: int, body: bytes) -> 
     assert replied.value.errno == Errno.BAD_RESPONSE
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(KINDS, st.binary(max_size=40))
 def test_any_body_is_read_or_refused(kind: int, body: bytes) -> None:
     for read in (decode_arguments, decode_value):

@@ -111,7 +111,7 @@ def test_vector_twice_on_one_connection(name: str) -> None:
     assert again == [] if ends else agrees(again, golden.events)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(GOLDEN)), st.lists(st.integers(0, 160), max_size=8))
 def test_vector_at_any_cut(name: str, at: list[int]) -> None:
     golden = GOLDEN[name]

@@ -15,7 +15,7 @@ from libevrpc.gen import rpc_meta_pb2
 from libevrpc.gen.rpc_meta_pb2 import RpcMeta
 from unit_test.core.prpc_frames import CUTS, SMALL, call, cut, decode, feed, field, frame, varint
 
-MANY = settings(max_examples=400, deadline=None)
+MANY = settings(max_examples=400)
 SIDES = st.sampled_from(("server", "client"))
 INT64 = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 300)
 UNICODE = st.characters(codec="utf-8")

@@ -29,7 +29,7 @@ def owners_of(*indexes: int) -> bytes:
     return b"".join(index.to_bytes(2, "little") for index in indexes)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from((2, 8, 16, 128)), min_size=1, max_size=12), st.integers(0, 65535))
 def test_the_ring_is_that_of_uhashring(points: list[int], slot: int) -> None:
     names = [f"10.0.0.{index}:9998" for index in range(len(points))]

@@ -119,7 +119,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(STEPS)
 def test_heap_does_what_a_sorted_list_does(steps: list[tuple[str, int]]) -> None:
     heap = TimerHeap()

@@ -57,7 +57,7 @@ def peak_of_refusing(load: Callable[[bytes], Any], bomb: bytes) -> int:
         tracemalloc.stop()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(trees(PACKED), st.integers(1, 130))
 def test_values_of_msgpack_are_counted_exactly(value: Any, times: int) -> None:
     value = [value] * times
@@ -70,7 +70,7 @@ def test_values_of_msgpack_are_counted_exactly(value: Any, times: int) -> None:
             load_msgpack(data)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(trees(PLAIN), st.booleans(), st.sampled_from([None, 1]))
 def test_values_of_json_are_counted_exactly(
     value: Any, ascii_only: bool, indent: int | None
@@ -85,7 +85,7 @@ def test_values_of_json_are_counted_exactly(
                 load_json(data)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(trees(PLAIN), st.integers(1, 9), st.sampled_from(["utf-8", "utf-16", "utf-32-be"]))
 def test_json_never_has_more_values_than_are_counted(value: Any, piece: int, encoding: str) -> None:
     data = json.dumps(value, ensure_ascii=False).encode(encoding, "surrogatepass")
@@ -97,7 +97,7 @@ def test_json_never_has_more_values_than_are_counted(value: Any, piece: int, enc
                 load_json(data)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(trees(PACKED), st.integers(0, 400), st.binary(max_size=4))
 def test_what_is_garbled_is_the_decoders_business(value: Any, cut: int, junk: bytes) -> None:
     data = msgpack.packb(value)

@@ -78,7 +78,7 @@ WHOLE = [PRPC, DROPPED, b"LINE1\n", b"LONGER:2\n", b"KEEP:3\n", b"LINE!\n"]
 MESSAGES = st.sampled_from([*WHOLE, b"LO", b"PRPC", b"LINE", b"what", b"\n"])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(MESSAGES, max_size=7).map(b"".join), CUTS)
 def test_any_cut_gives_the_same_events(data: bytes, at: list[int]) -> None:
     decoder = switch()
@@ -93,7 +93,7 @@ def test_any_cut_gives_the_same_events(data: bytes, at: list[int]) -> None:
     assert events == feed(switch(), [data])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), CUTS)
 def test_without_other_wires_it_is_the_prpc_decoder(data: bytes, at: list[int]) -> None:
     told = feed(WireSwitch(SMALL), cut(PRPC + data, at))

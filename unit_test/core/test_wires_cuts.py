@@ -170,7 +170,7 @@ def test_stream_split_at_every_byte(name: str) -> None:
         assert feed(switch(), [data[:at], b"", data[at:], b""]) == events, at
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.sampled_from([PRPC, OTHER, toy(b"x"), toy(b"die"), b"{\n", b"toy:", b"PR"])), CUTS
 )
@@ -179,7 +179,7 @@ def test_any_cut_of_any_wires_gives_the_same_events(pieces: list[bytes], at: lis
     assert feed(switch(), cut(data, at)) == feed(switch(), [data])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.sampled_from([PRPC, OTHER, frame(b"\xff"), b"junk", b"P"]) | st.binary(max_size=9)),
     CUTS,

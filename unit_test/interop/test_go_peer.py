@@ -193,7 +193,7 @@ def test_values_come_back_from_go_as_they_went(peer: Path) -> None:
         assert mirrored(EVERYTHING) == (EVERYTHING, "true")
         assert mirrored(Everything()) == (Everything(), "false")
 
-        @settings(max_examples=200, deadline=None)
+        @settings(max_examples=200)
         @given(ALL)
         def holds(value: Everything) -> None:
             assert mirrored(value)[0] == value

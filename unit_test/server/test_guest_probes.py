@@ -36,13 +36,13 @@ def test_each_wire_takes_its_own_and_nobody_elses(name: str) -> None:
             assert willing(stream[:size]) >= owner
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(min_size=4, max_size=PROBE_BYTES_MAX))
 def test_no_bytes_are_taken_by_two(head: bytes) -> None:
     assert len(takers(head)) <= 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(min_size=1, max_size=20), st.binary(max_size=30), st.integers(5, PROBE_BYTES_MAX))
 def test_prpc_and_streaming_frames_are_nobodys(service: str, body: bytes, size: int) -> None:
     frame = encode_request(service, "Echo", 1, body, timeout_ms=5)

@@ -47,7 +47,7 @@ def test_it_is_read_byte_by_byte_as_well(group: Group) -> None:
     assert not reader.buffered_bytes
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_it_is_read_however_it_is_cut(data: st.DataObject) -> None:
     group = data.draw(st.sampled_from(GROUPS))

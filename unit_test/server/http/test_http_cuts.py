@@ -98,7 +98,7 @@ def happened(pieces: list[bytes], patience: int) -> list[Any]:
     return seen
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.lists(st.sampled_from(MESSAGES), max_size=6),
     st.sampled_from(LAST),
