@@ -81,7 +81,7 @@ def test_value_that_json_cannot_carry_is_refused_by_name() -> None:
         assert caught.value.errno == Errno.BAD_RESPONSE
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(TEXTUAL), st.binary(max_size=30) | st.text(max_size=30).map(str.encode))
 def test_any_body_is_read_or_refused(kind: int, body: bytes) -> None:
     for cls in (DescribeResponse, struct_pb2.Value, any_pb2.Any, descriptor_pb2.FieldOptions):

@@ -115,7 +115,7 @@ def _stream(codec: str) -> tuple[bytes, list[tuple[Header, Any]]]:
     return data, wanted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(CODECS), st.sets(st.integers(0, 700), max_size=8))
 def test_a_stream_may_be_cut_anywhere(codec: str, cuts: set[int]) -> None:
     data, wanted = _stream(codec)
@@ -365,7 +365,7 @@ def test_spans_are_written_as_go_writes_them(nanoseconds: int, text: str) -> Non
     assert go_duration(nanoseconds) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(CODECS), st.binary(max_size=60), st.booleans())
 def test_any_bytes_are_read_or_refused(codec: str, data: bytes, behind: bool) -> None:
     client, server = pair(codec)

@@ -345,7 +345,7 @@ def test_what_is_something_else_is_refused(value: Any, hint: Any, named: str) ->
     assert refusal(GobWriter().message(value), hint) == named
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60))
 @example(b"\x05\x04\x00\xf8\xff\xff")
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
@@ -358,7 +358,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         pass
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_broken_streams_of_go_are_read_or_refused(data: st.DataObject) -> None:
     group: Group = data.draw(st.sampled_from(GROUPS))

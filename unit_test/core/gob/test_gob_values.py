@@ -45,7 +45,7 @@ def back(value: Any, hint: Any = None, wanted: Any = None) -> Any:
     return raw.decode(wanted or hint)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(ALLS, max_size=3))
 def test_dataclasses_come_back_and_are_defined_once(values: list[All]) -> None:
     writer = GobWriter()
@@ -54,13 +54,13 @@ def test_dataclasses_come_back_and_are_defined_once(values: list[All]) -> None:
     assert stream.count(b"ByName") <= 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(BASIC | st.lists(INTS) | st.lists(TEXTS) | st.dictionaries(TEXTS, FLOATS, min_size=1))
 def test_values_without_a_hint_come_back_as_they_are(value: Any) -> None:
     assert back(value) == value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.none() | BASIC | st.lists(INTS, min_size=1) | st.builds(complex, INTS), max_size=4)
 )
