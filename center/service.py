@@ -17,7 +17,7 @@ from center.core.events import (
     ServerGoodbye,
     ServerReport,
 )
-from center.core.members import flaw_of
+from center.core.members import NAMES_SHARED_MAX, flaw_of
 from center.core.messages import Report
 from center.front import Front
 from center.polls import LongPoll, LongPolls, response_of
@@ -29,11 +29,6 @@ __all__ = ["CenterService", "Desk", "status_message"]
 
 WAIT_MAX_S = 60.0
 """Longest a question may wait for news."""
-
-
-NAMES_SHARED_MAX = 1024
-"""Lists of services or tags of which one copy is kept, since thousands of reports that wait say the
-same ones. When full, all are forgotten."""
 
 
 class Desk(Protocol):
@@ -153,6 +148,7 @@ class CenterService:
         return None
 
     def _share(self, *lists: tuple[str, ...]) -> None:
+        """Keep the copy that later reports share: thousands that wait say the same names."""
         if len(self._names) >= NAMES_SHARED_MAX:
             self._names.clear()
         for names in lists:
