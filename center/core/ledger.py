@@ -23,10 +23,11 @@ Then = Callable[[float], list[Action]]
 
 @dataclass(slots=True)
 class _Draft:
-    """Changes that share one write."""
+    """Changes that share one write; `refused`: more were wanted than it takes."""
 
     record: Record
     then: list[Then] = field(default_factory=list)
+    refused: bool = False
 
 
 class Ledger:
@@ -108,7 +109,9 @@ class Ledger:
         if self._waiting is None:
             self._waiting = _Draft(record)
         elif len(self._waiting.then) >= WAITING_MAX:
-            return [Log(LogLevel.WARNING, f"disk is behind; {WAITING_MAX} changes wait for it")]
+            told, self._waiting.refused = self._waiting.refused, True
+            text = f"disk is behind; {WAITING_MAX} changes wait for it"
+            return [] if told else [Log(LogLevel.WARNING, text)]
         self._waiting.record = record
         self._waiting.then.append(then)
         return []

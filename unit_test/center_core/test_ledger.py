@@ -56,6 +56,28 @@ def test_a_promise_that_forgot_nothing_stays_one_though_the_next_is_asked_for_me
     assert not second.record.forgot
 
 
+def test_a_disk_that_is_behind_is_named_once_for_each_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A flood of questions would fill the log that it is told in."""
+    monkeypatch.setattr(ledger_module, "WAITING_MAX", 1)
+    ledger = Ledger(None, "d", 1)
+
+    def flood() -> int:
+        return sum(isinstance(each, Log) for _ in range(99) for each in ledger.accept(1, _nothing))
+
+    (write,) = ledger.accept(1, _nothing)
+    assert flood() == 1
+    assert flood() == 0
+    assert isinstance(write, Persist)
+    ledger.on_persisted(write.token, 0.0)
+    assert flood() == 1
+
+
+def _nothing(now_s: float) -> list[Action]:
+    return []
+
+
 def test_a_failed_write_takes_along_what_was_built_upon_it() -> None:
     ledger, done = Ledger(Record(accepted_epoch=1), "d", 1), list[str]()
     (first,) = ledger.accept(2, saying("2", done))
