@@ -48,6 +48,8 @@ _ELSEWHERE = (0, 1, 2, 4, 13, 14)
 """gRPC codes of a member that cannot do what another one may: none told, cancelled, unknown,
 deadline exceeded, internal, unavailable."""
 _STALE_TOKEN = ("invalid auth token", "revision of auth store is old")
+_UNLIKE_ETCD = (BrokenPipeError, ConnectionResetError, http.client.BadStatusLine)
+"""How those end a connection, or answer, who take a request over HTTP for something else."""
 
 
 class RefusedError(RegistryError):
@@ -106,6 +108,7 @@ class EtcdGateway:
         self.astray = False
         """A transaction was sent and not answered: it may be carried out yet, however much later.
         For its owner to take down."""
+        self._heard: set[str] = set()  # members that are etcd's, by address
         self._interrupted = False
         self._opening: EtcdStream | None = None
 
@@ -260,7 +263,11 @@ class EtcdGateway:
             raise _UnansweredError(f"etcd {self.member}: no answer in time") from None
         except (OSError, http.client.HTTPException, ValueError) as exc:
             gone = isinstance(exc, ConnectionError)
-            raise _UnansweredError(f"etcd {self.member}: {_told(exc)}", gone=gone) from None
+            told = _told(exc)
+            strange = isinstance(exc, _UNLIKE_ETCD) and self.member.address not in self._heard
+            if strange and not self._interrupted:
+                told = f"what answers there seems to be no etcd gateway ({told})"
+            raise _UnansweredError(f"etcd {self.member}: {told}", gone=gone) from None
         finally:
             self.astray |= sent
             if not kept:
@@ -328,6 +335,7 @@ class EtcdGateway:
                 f"is of cluster {cluster_id:x}, others of this target are of {self._cluster:x}"
             )
         self._cluster = cluster_id
+        self._heard.add(member.address)
 
 
 def _shut(sock: socket.socket | None) -> None:

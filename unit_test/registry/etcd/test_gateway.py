@@ -83,8 +83,12 @@ def gateway_of(*addresses: str, answer_s: float = 5.0) -> EtcdGateway:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (b"", "Remote end closed connection"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "BadStatusLine"),
+        (
+            b"",
+            "what answers there seems to be no etcd gateway"
+            " (RemoteDisconnected: Remote end closed connection without response)",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "seems to be no etcd gateway (BadStatusLine: SSH-2.0"),
         (answer(b"<html>hello</html>"), "answers '<html>hello</html>' where JSON"),
         (answer(b"[1]"), "where JSON of etcd's gateway should stand"),
         (answer(b"{}"), "without its cluster's id; is this etcd?"),
@@ -190,6 +194,17 @@ def test_a_kept_connection_that_has_gone_is_made_anew() -> None:
         gateway.ask(PATH, {})
         gateway.ask(PATH, {})
         assert peers.accepted == 2
+
+
+def test_a_member_that_was_heard_is_not_taken_for_something_else() -> None:
+    answers = [json_answer(GOOD), b"", b""]
+    with (
+        Peers(lambda sock: saying(answers.pop(0))(sock)) as peers,
+        closing(gateway_of(peers.address)) as gateway,
+    ):
+        gateway.ask(PATH, {})
+        with pytest.raises(RegistryError, match=f"^etcd {peers.address}: RemoteDisconnected"):
+            gateway.ask(PATH, {})
 
 
 def test_members_of_two_clusters_are_told_apart() -> None:
