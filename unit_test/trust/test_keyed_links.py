@@ -146,7 +146,7 @@ def test_a_center_that_cannot_be_dialled_for_want_of_a_file_is_dialled_later(
 ) -> None:
     """Strangers may hold all that this process may open: that is no reason to end."""
 
-    usual = Bus._socket
+    usual = Bus._socket  # noqa: SLF001
     first = table.open(1, RIGHT)
 
     def full(bus: Bus, kind: int) -> zmq.Socket[bytes]:
