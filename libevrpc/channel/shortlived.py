@@ -63,7 +63,9 @@ class ShortConnections:
         self._state_lock = threading.Lock()
         self._oneway_left = threading.Condition(self._state_lock)
         self._connector: Connector | None = None
-        self._deaf = False
+        self._undialled: list[Callable[[Outcome], object]] = []
+        # there are no resets on such paths
+        self._deaf = bool(endpoint.path) and not self.counted
 
     # -- any thread ---------------------------------------------------------------------
 
@@ -72,9 +74,9 @@ class ShortConnections:
         return next(self._ids)
 
     def dial(self, endpoint: Endpoint, times: DialTimes) -> None:
-        """Take note of where calls connect to. Once, before any call."""
-        self._deaf = bool(endpoint.path) and not self.counted  # there are no resets on such paths
-        self._connector = Connector(endpoint, times, self.loop)
+        """Take note of where calls connect to, once; those that were quicker connect then."""
+        connector = Connector(endpoint, times, self.loop)
+        self.loop.post(lambda: self._dial(connector))
 
     def connect_failed(self, failure: CallFailure) -> None:
         """See `ClientConnection`."""
@@ -168,8 +170,10 @@ class ShortConnections:
 
     def connect(self, on_done: Callable[[Outcome], object]) -> None:
         """Open a socket for one call."""
-        assert self._connector is not None
-        self._connector.connect(on_done)
+        if self._connector is None:
+            self._undialled.append(on_done)
+        else:
+            self._connector.connect(on_done)
 
     def pending(self, exchange: _Exchange) -> bool:
         """Tell whether somebody still waits for what `exchange` carries."""
@@ -195,6 +199,12 @@ class ShortConnections:
         self._end_if_left()
 
     # -- inside -------------------------------------------------------------------------
+
+    def _dial(self, connector: Connector) -> None:
+        self._connector = connector
+        waiting, self._undialled = self._undialled, []
+        for on_done in waiting:
+            connector.connect(on_done)
 
     def _enter(self, call: ClientCall, frame: bytes) -> _Exchange | None:
         """Register and begin; None: the call failed, and says why."""
@@ -267,6 +277,7 @@ class ShortConnections:
         self._on_down(self)
 
     def _close_all(self) -> None:
+        self._undialled.clear()
         if self._connector is not None:
             self._connector.close()
         for exchange in list(self._exchanges):

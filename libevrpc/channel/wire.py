@@ -71,7 +71,7 @@ class ClientConnection(Protocol):
         """Take no further calls, end with the last one in flight."""
 
     def dial(self, endpoint: Endpoint, times: DialTimes) -> None:
-        """Begin to connect. Once, before any call."""
+        """Begin to connect. Once; other threads may have called before."""
 
     def connect_failed(self, failure: CallFailure) -> None:
         """End before it began; fails what waits."""

@@ -15,7 +15,7 @@ from libevrpc.channel.channel import Channel
 from libevrpc.channel.connection import ConnectionOptions
 from libevrpc.channel.dial import DialTimes
 from libevrpc.channel.shortlived import CountedConnections, ShortConnections
-from libevrpc.core.endpoints import parse_endpoint
+from libevrpc.core.endpoints import Endpoint, parse_endpoint
 from libevrpc.core.prpc import WireLimits
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
@@ -101,6 +101,34 @@ def answer(data: bytes) -> object:
 
 def hold(sock: socket.socket) -> None:
     read_to_end(sock)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_call_that_is_quicker_than_the_dial_waits_for_it(
+    line: Line, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    """Its channel shows a connection to every caller before the one that made it has dialled."""
+    dial = ShortConnections.dial
+    calls: list[tuple[ClientCall, threading.Event]] = []
+
+    def late(self: ShortConnections, endpoint: Endpoint, times: DialTimes) -> None:
+        calls.append(started(self))
+        wait_until(lambda: self._undialled)
+        if closed:
+            self.close("closed meanwhile")
+        dial(self, endpoint, times)
+
+    monkeypatch.setattr(ShortConnections, "dial", late)
+    with Peers(answer(b"reply")) as peers:
+        connection = line.to(peers.address)
+        [(call, done)] = calls
+        assert done.wait(WAIT_S)
+        if closed:
+            assert call.failure is not None
+            assert call.failure.errno == Errno.CLOSED
+        else:
+            assert payload(call) == b"reply"
+        wait_until(lambda: connection.in_flight == 0)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3584, 8192])
