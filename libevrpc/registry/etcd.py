@@ -44,6 +44,8 @@ BEAT_MAX_S = 10.0
 """However long the lease: it is kept alive this often, so that its loss is noticed."""
 LOOK_MAX_S = 30.0
 """However long the lease: what hangs on it is looked at this often."""
+SPENT_MAX = 8
+"""Earlier leases of ours that are ended by hand; those before them end by themselves, unkept."""
 TRANSACTION_BYTES_MAX = 512 << 10
 """Values of one transaction; etcd takes 1.5 MiB, and base64 makes four bytes of three."""
 
@@ -177,7 +179,7 @@ class EtcdAnnounceSession:
         """
         if self._gateway.astray:
             lease = self._granted()
-            self._spent.append(self._lease)
+            self._spent = [*self._spent[1 - SPENT_MAX :], self._lease]
             self._lease, self._gateway.astray = lease, False
         for lease in self._spent:
             for part in _parts({key: value for key, value in self._said.items() if value}):
