@@ -19,6 +19,7 @@ from libevrpc.core.wires import (
     WireReader,
     WireSwitch,
 )
+from libevrpc.errors import Errno
 from libevrpc.server.guests import GUESTS, Guest, GuestContext
 from libevrpc.server.methods import Handling, MethodEntry, Missing
 
@@ -105,6 +106,8 @@ class Readers:
             entry = self._methods.find(request.service, request.method)
             if isinstance(entry, Missing):
                 raise RpcError.from_errno(entry.errno, entry.text)
+            if entry.internal:  # a session refuses it, as here: it is for PRPC alone
+                raise RpcError.from_errno(Errno.NO_SERVICE, entry.service)
             arguments = writer.decode(entry, request)
             encoded = writer.encode(entry, request, self._called(entry, arguments), None)
         except RpcError as exc:

@@ -48,6 +48,13 @@ def test_what_it_begins_with_is_read_as_requests(name: str) -> None:
     assert max(requests) >= 1
 
 
+def test_our_internal_service_is_refused_as_a_session_does() -> None:
+    """Its handlers need a call, which the readers have none of."""
+    head = b"\x0a\x0eevrpc.Internal\x12\x06Cancel\x18\x00"
+    frame = len(head).to_bytes(4, "little") + head
+    assert Readers(told(server_of, ["mprpc"])).run([frame]) == 1
+
+
 def test_streams_are_edited_and_cut_without_a_loss() -> None:
     rng = Random(1)
     seeds = SEEDS["prpc"]()
