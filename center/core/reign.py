@@ -10,7 +10,7 @@ from center.core.ballot import Stamp
 from center.core.events import Action, Log, LogLevel, Plan, PlannedMap, Planner, Send
 from center.core.leadership import Lease
 from center.core.ledger import Ledger
-from center.core.members import Members, flaw_of
+from center.core.members import Members, Roll, flaw_of
 from center.core.messages import Departure, Forward, Ping, Pong, Report
 from center.core.publication import Publication
 from center.core.record import MapRecord
@@ -180,11 +180,12 @@ class Reign:
             self.publication.cluster_id,
             self.epoch,
             self.publication.next_version,
-            self.members.entries(now_s),
+            (),
             (),
             live,
         )
-        job = MapJob(self._planner, self._map, head, now_s, weigh, not self.publication.own)
+        roll = self.members.roll(now_s)
+        job = MapJob(self._planner, self._map, head, roll, weigh, not self.publication.own)
         return Plan(self._planning, job)
 
     def planned(self, token: tuple[int, int], made: PlannedMap, now_s: float) -> list[Action]:
@@ -237,8 +238,8 @@ class MapJob:
     Attributes:
         planner: of this leadership.
         previous: the newest map.
-        head: the next one, with its servers as they report and without tables.
-        now_s: when it was asked for.
+        head: the next one, without servers and tables.
+        roll: the servers as they report.
         weigh: weights may move.
         first: make a map though nothing differs.
     """
@@ -246,13 +247,13 @@ class MapJob:
     planner: Planner
     previous: ClusterMap
     head: ClusterMap
-    now_s: float
+    roll: Roll
     weigh: bool
     first: bool
 
     def run(self) -> PlannedMap:
         """Plan; where the map grew too long, without the servers that would be new in it."""
-        servers = self.head.servers
+        servers = self.roll.entries()
         try:
             return self._made_of(servers)
         except UsageError as exc:
@@ -265,7 +266,9 @@ class MapJob:
             return PlannedMap(None, complaint=f"map not published: {exc}")
 
     def _made_of(self, servers: tuple[ServerEntry, ...]) -> PlannedMap:
-        entries, tables = self.planner.plan(self.previous, servers, self.now_s, weigh=self.weigh)
+        entries, tables = self.planner.plan(
+            self.previous, servers, self.roll.now_s, weigh=self.weigh
+        )
         planned = replace(self.head, servers=entries, tables=tables)
         if not self.first and not _differ(self.previous, planned):
             return PlannedMap(None)

@@ -29,7 +29,7 @@ def members(count: int, heard_s: float = 0.0) -> Members:
 
 
 def states(of: Members, now_s: float) -> list[ServerState]:
-    return [entry.state for entry in of.entries(now_s)]
+    return [entry.state for entry in of.roll(now_s).entries()]
 
 
 # Reports
@@ -77,7 +77,7 @@ def test_equal_lists_of_names_are_kept_once() -> None:
     servers = Members(TIMING)
     for number in (1, 2):
         servers.report(report(number, tags=(f"disk={number // number}",)), 0.0)
-    first, second = servers.entries(0.0)
+    first, second = servers.roll(0.0).entries()
     assert first.services is second.services
     assert first.tags is second.tags
 
@@ -85,7 +85,7 @@ def test_equal_lists_of_names_are_kept_once() -> None:
 def test_a_report_that_changes_nothing_but_the_load_and_the_session_is_no_news() -> None:
     servers = members(2)
     assert not servers.report(report(1, load=0.25, session="later"), 0.5)
-    assert [entry.load for entry in servers.entries(0.5)] == [0.25, 0.0]
+    assert [entry.load for entry in servers.roll(0.5).entries()] == [0.25, 0.0]
     servers.depart(Departure("10.0.0.1:80", "later", goodbye=True), 0.5)
     assert len(servers) == 1
 
@@ -93,7 +93,7 @@ def test_a_report_that_changes_nothing_but_the_load_and_the_session_is_no_news()
 def test_an_overload_is_published_as_full_load() -> None:
     made = Members(TIMING)
     made.report(report(load=7.0), 0.0)
-    assert made.entries(0.0)[0].load == 1.0
+    assert made.roll(0.0).entries()[0].load == 1.0
 
 
 def test_more_servers_than_the_limit_are_refused_with_one_line_a_round(
@@ -162,7 +162,7 @@ def test_a_refused_dial_ends_the_session_that_it_was_made_for() -> None:
 def test_a_refused_dial_ends_whom_only_the_map_tells_of() -> None:
     adopted = members(2)
     made = Members(TIMING)
-    made.take_over(ClusterMap("c", 1, 1, adopted.entries(0.0)), {}, 0.0)
+    made.take_over(ClusterMap("c", 1, 1, adopted.roll(0.0).entries()), {}, 0.0)
     made.report(report(2, session="new"), 0.0)
     assert made.depart(Departure("10.0.0.1:80", "told to the last leader"), 0.1)
     assert not made.depart(Departure("10.0.0.2:80", ""), 0.1)  # asked before it reported
@@ -175,7 +175,7 @@ def test_the_last_server_leaves_the_map_by_a_goodbye_only() -> None:
     assert not made.depart(Departure("10.0.0.2:80"), 0.1)
     assert states(made, 0.0) == [ServerState.SUSPECT]
     assert made.depart(Departure("10.0.0.2:80", goodbye=True), 0.2)
-    assert made.entries(0.2) == ()
+    assert made.roll(0.2).entries() == ()
 
 
 # Silence
@@ -248,7 +248,7 @@ def test_all_servers_silent_empty_no_map_however_long() -> None:
     assert len(made) == 2
     made.report(report(3), 100.0)
     assert made.sweep(100.1)[0]
-    assert [entry.address for entry in made.entries(100.1)] == ["10.0.0.3:80"]
+    assert [entry.address for entry in made.roll(100.1).entries()] == ["10.0.0.3:80"]
 
 
 def test_the_leaders_own_lag_is_nobodys_silence() -> None:
@@ -276,10 +276,10 @@ def test_a_new_leader_goes_on_counting_and_gives_no_fresh_time() -> None:
     )
     made = Members(TIMING)
     made.take_over(old, {"10.0.0.2:80": 1.5}, 100.0)
-    assert [entry.age_s for entry in made.entries(100.0)] == [2.0, 1.5, 9.0]
+    assert [entry.age_s for entry in made.roll(100.0).entries()] == [2.0, 1.5, 9.0]
     assert states(made, 100.0)[2] is ServerState.SUSPECT
     made.sweep(101.0)
-    assert [entry.address for entry in made.entries(101.0)] == ["10.0.0.2:80", "10.0.0.3:80"]
+    assert [entry.address for entry in made.roll(101.0).entries()] == ["10.0.0.2:80", "10.0.0.3:80"]
 
 
 def test_the_first_report_to_a_new_leader_is_no_news_because_of_its_weight() -> None:
@@ -287,7 +287,7 @@ def test_the_first_report_to_a_new_leader_is_no_news_because_of_its_weight() -> 
     made = Members(TIMING)
     made.take_over(old, {}, 0.0)
     assert not made.report(report(1, weight=2.0, session="s"), 0.1)
-    assert made.entries(0.1)[0].weight == 2.0
+    assert made.roll(0.1).entries()[0].weight == 2.0
     assert made.report(report(1, weight=3.0), 0.2)
 
 
@@ -398,9 +398,9 @@ def test_the_last_server_is_kept_only_until_there_is_another() -> None:
     members = Members(TIMING)
     members.report(report(1, session="a"), 0.0)
     assert members.depart(Departure("10.0.0.1:80", "a"), 0.1)
-    assert [each.state for each in members.entries(0.1)] == [ServerState.SUSPECT]
+    assert [each.state for each in members.roll(0.1).entries()] == [ServerState.SUSPECT]
     assert members.report(report(2, session="b"), 0.2)
-    assert [each.address for each in members.entries(0.2)] == ["10.0.0.2:80"]
+    assert [each.address for each in members.roll(0.2).entries()] == ["10.0.0.2:80"]
 
 
 def test_a_kept_server_that_reports_again_stays() -> None:
