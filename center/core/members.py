@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from operator import itemgetter
 
 from center.core.codec import TEXT_CHARS_MAX
 from center.core.events import Action, Dial, Log, LogLevel
@@ -115,9 +114,7 @@ class Roll:
                 min(1.0, load),
                 report.tags,
             )
-            for address, services, report, suspected, heard_s, load in sorted(
-                self.rows, key=itemgetter(0)
-            )
+            for address, services, report, suspected, heard_s, load in sorted(self.rows)
         )
 
 

@@ -106,7 +106,7 @@ class Role:
         self._raises = 0
         self._promised_to: tuple[int, int, int] | None = None
         self._promising: tuple[int, int] | None = None
-        self.lease_s = 0.0
+        self._lease_s = 0.0
         self._hope = (me, now_s)
         self._hope_s = HOPE_OVER_RETRY * timing.retry_max_s
 
@@ -156,13 +156,13 @@ class Role:
 
         Our link to it closes when it was cut for our lease: it may claim to lead then.
         """
-        return self.lease_s > self.timing.lease_s
+        return self._lease_s > self.timing.lease_s
 
     def be_patient(self, now_s: float) -> None:
         """Wait anew for a sign of life, for longer than the leader's own lease lasts."""
         timing = self.timing
         jitter = 1 + timing.patience_jitter * self._chance.random()
-        patience_s = max(timing.patience_s, PATIENCE_OVER_LEASE * self.lease_s)
+        patience_s = max(timing.patience_s, PATIENCE_OVER_LEASE * self._lease_s)
         self.patience_until_s = now_s + patience_s * jitter
 
     def _become(self, state: State, leader: int | None, epoch: int, why: str) -> list[Action]:
@@ -191,7 +191,7 @@ class Role:
             self.reign.over = True
             self.reign = None
         self.candidacy = None
-        self.lease_s = 0.0
+        self._lease_s = 0.0
         self._hope = (self.me, now_s)
         self._fetch_s = now_s + FIRST_FETCH_S
         actions = self._become(State.LOOKING, None, self.ledger.promised, why)
@@ -404,7 +404,7 @@ class Role:
         actions: list[Action] = []
         if self.reign is not None or self.candidacy is not None:
             actions += self.look(now_s, f"center {sender} confirmed epoch {asked.epoch}")
-        self.lease_s = min(asked.lease_s, LEASE_MAX_S)
+        self._lease_s = min(asked.lease_s, LEASE_MAX_S)
         self.be_patient(now_s)
         if (self.leader, self.epoch) != (sender, asked.epoch):
             actions += self._become(State.OBSERVING, sender, asked.epoch, "confirmed")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
+from center.core import members
 from center.core.events import Plan, Planned, PlannedMap, ServerGoodbye, ServerReport
 from center.core.messages import Put, Report
 from center.jobs import plan_map
@@ -67,6 +69,24 @@ def test_a_plan_of_another_leadership_is_not_published() -> None:
         assert said(node.step(Planned(token, made), now_s), Put) == []
     assert said(node.step(Planned(asked.token, made), now_s), Put) != []
     assert said(node.step(Planned(asked.token, made), now_s), Put) == []
+
+
+def test_entries_of_a_map_are_made_by_whoever_runs_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of ten thousand servers take too long for the thread that pings."""
+    pump = started()
+    node, now_s = pump.node(pump.leader()), pump.now_s
+
+    def refuse(*values: object) -> NoReturn:
+        raise AssertionError("an entry was made")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(members, "ServerEntry", refuse)
+        (asked,) = [a for a in node.step(ServerReport(report(1)), now_s) if isinstance(a, Plan)]
+        with pytest.raises(AssertionError, match="an entry was made"):
+            asked.job.run()
+    made = asked.job.run().map
+    assert made is not None
+    assert [entry.address for entry in made.servers] == ["10.0.0.1:80"]
 
 
 class Faulty:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from libevrpc.registry import etcd_gateway, etcd_layouts
-from libevrpc.registry.etcd import EtcdAnnounceSession
+from libevrpc.registry.etcd import SPENT_MAX, EtcdAnnounceSession
 from libevrpc.registry.etcd_watch import EtcdWatchSession
-from libevrpc.registry.session import RegistryError
 from unit_test.fix_peers import Peers
-from unit_test.fix_rpc import wait_until
 from unit_test.registry.etcd.relay import plan_for
+from unit_test.registry.hurry import ends
 
 pytestmark = pytest.mark.live
 
@@ -48,27 +46,6 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Frozen, tuple[str,
         yield script, (one.address, other.address)
 
 
-def ends(
-    step: Callable[[], object], under_way: Callable[[], object], wake: Callable[[], None]
-) -> None:
-    """Take a step on a thread, wake it when it is under way: it must fail then."""
-    failures: list[RegistryError] = []
-
-    def run() -> None:
-        try:
-            step()
-        except RegistryError as exc:
-            failures.append(exc)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    wait_until(under_way)
-    wake()
-    thread.join(20.0)
-    assert not thread.is_alive()
-    assert len(failures) == 1
-
-
 def test_a_server_that_stops_waits_for_no_answer(frozen: tuple[Frozen, tuple[str, str]]) -> None:
     script, members = frozen
     session = EtcdAnnounceSession(plan_for(*members, expiry_s=600))
@@ -89,4 +66,22 @@ def test_a_client_that_is_closed_waits_for_no_answer(
     ends(session.open, lambda: script.asked, session.wake)
     script.answers[b"/v3/kv/range"] = f"{{{HEADER}}}"
     ends(session.open, lambda: b"/v3/watch" in script.asked, session.wake)
+    session.close()
+
+
+def test_earlier_leases_are_kept_in_bounds(
+    frozen: tuple[Frozen, tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One comes with each transaction that nobody answers, and none can be ended meanwhile."""
+    script, members = frozen
+    session = EtcdAnnounceSession(plan_for(*members, expiry_s=600))
+    leases = iter(range(1, 100))
+    monkeypatch.setattr(session, "_granted", lambda: next(leases))
+    monkeypatch.setattr(session, "_end_spent", lambda: None)
+    for _ in range(30):
+        session._gateway.astray = True  # noqa: SLF001
+        session._change_lease()  # noqa: SLF001
+    assert session._spent == list(range(30 - SPENT_MAX, 30))  # noqa: SLF001
+    assert session._lease == 30  # noqa: SLF001
+    script.answers[b"/v3/lease/revoke"] = f"{{{HEADER}}}"
     session.close()

@@ -22,6 +22,7 @@ from libevrpc.registry.session import Nap, RegistryError
 from unit_test.fix_rpc import wait_until
 from unit_test.registry.http.conftest import Registry
 from unit_test.registry.http.fake_tinyrpc import FakeRegistry
+from unit_test.registry.hurry import ends
 
 pytestmark = pytest.mark.live
 
@@ -198,21 +199,7 @@ def test_who_ends_waits_for_no_registry_that_is_frozen(
     fake.answer = freeze
     for step, wake in ((server.remove, server.wake), (client.fetch, client.wake)):
         asked.clear()
-        failures: list[BaseException] = []
-
-        def run(step: Callable[[], object] = step, failures: Any = failures) -> None:
-            try:
-                step()
-            except RegistryError as exc:
-                failures.append(exc)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        assert asked.wait(20.0)
-        wake()
-        thread.join(20.0)
-        assert not thread.is_alive()
-        assert failures
+        ends(step, asked.is_set, wake)
     thaw.set()
 
 
