@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from libevrpc import RpcClient, RpcServer, ServerController
-from libevrpc.core.hello import HELLO_FIELD
+from libevrpc.core.hello import HELLO_FIELD, NOTICE_ID
 from libevrpc.core.prpc import Event, PrpcDecoder, Reply, WireLimits
 from libevrpc.core.prpc_encode import encode_request
 
@@ -124,10 +124,16 @@ class Raw:
 
     def reply(self) -> Reply:
         """Wait for the next reply that is no notice."""
+        while (reply := self.word()).correlation_id == NOTICE_ID:
+            pass
+        return reply
+
+    def word(self) -> Reply:
+        """Wait for the next reply or notice."""
         while True:
             while self._events:
                 event = self._events.pop(0)
-                if isinstance(event, Reply) and event.correlation_id != -1:
+                if isinstance(event, Reply):
                     return event
             data = self.sock.recv(65536)
             assert data, "the server closed the connection"

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ConnectionTimers", "TimerLimits"]
+__all__ = ["FAREWELL_S", "IDLE", "ConnectionTimers", "TimerLimits"]
 
+FAREWELL_S = 2.0
+"""How long a peer may take to read why its connection ends, and to hang up."""
+IDLE = "idle"
 _CHECKS_PER_LIMIT = 4
 _CHECK_DEFAULT_S = 60.0
 
@@ -41,9 +44,18 @@ class ConnectionTimers:
         partial_since_s: when the message being received began, None between messages.
         greeted: a whole message has arrived.
         heartbeats: the peer said hello and so pings; its silence is meaningful.
+        asked_at_s: when the peer, idle for too long, was asked to hang up; None before.
     """
 
-    __slots__ = ("_limits", "_opened_s", "greeted", "heartbeats", "last_read_s", "partial_since_s")
+    __slots__ = (
+        "_limits",
+        "_opened_s",
+        "asked_at_s",
+        "greeted",
+        "heartbeats",
+        "last_read_s",
+        "partial_since_s",
+    )
 
     def __init__(self, limits: TimerLimits, now_s: float) -> None:
         self._limits = limits
@@ -52,6 +64,7 @@ class ConnectionTimers:
         self.partial_since_s: float | None = None
         self.greeted = False
         self.heartbeats = False
+        self.asked_at_s: float | None = None
 
     def due(self, in_flight: int, unsent_since_s: float | None) -> tuple[float, str]:
         """Return the instant at which the connection has had its time, and why.
@@ -69,7 +82,7 @@ class ConnectionTimers:
             if limits.handshake_s:
                 due_s, why = self._opened_s + limits.handshake_s, "no request in time"
         elif not in_flight and unsent_since_s is None and limits.idle_s:
-            due_s, why = self.last_read_s + limits.idle_s, "idle"
+            due_s, why = self._idle_until_s(), IDLE
         if self.partial_since_s is not None and limits.half_request_s:
             at_s = self.partial_since_s + limits.half_request_s
             if at_s < due_s:
@@ -83,6 +96,16 @@ class ConnectionTimers:
             if at_s < due_s:
                 due_s, why = at_s, "peer does not read"
         return due_s, why
+
+    def _idle_until_s(self) -> float:
+        """Return when the peer has been idle for too long, or has had its time to hang up.
+
+        One that was asked to and sends something all the same is idle anew.
+        """
+        asked_at_s = self.asked_at_s
+        if asked_at_s is not None and asked_at_s >= self.last_read_s:
+            return asked_at_s + FAREWELL_S
+        return self.last_read_s + self._limits.idle_s
 
     def not_listening(self, now_s: float) -> None:
         """Note that we read nothing up to now, so that silence says nothing of the peer.

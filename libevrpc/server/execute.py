@@ -61,7 +61,7 @@ def run_direct(session: Session, entry: MethodEntry, request: Request) -> bytes:
     try:
         arguments = entry.decode(request.payload, request.content_type)
         payload = entry.encode(entry.handler(arguments), request.content_type)
-        session.check_reply(len(payload))
+        _check_reply(session, len(payload))
         return encode_reply(request.correlation_id, payload, content_type=request.content_type)
     except RpcError as exc:
         error = exc
@@ -144,7 +144,7 @@ def _run(call: ServerCall) -> None:
             answer(call, controller, result)
         return
     payload = entry.encode(result, request.content_type)
-    session.check_reply(len(payload))
+    _check_reply(session, len(payload))
     frame = encode_reply(request.correlation_id, payload, content_type=request.content_type)
     session.reply(call, frame)
 
@@ -169,10 +169,22 @@ def _run_guest(call: GuestCall) -> None:
     _answer_guest(call, controller, result)
 
 
+def _check_reply(session: Session, payload_bytes: int) -> None:
+    """Refuse a reply that no peer would take.
+
+    Raises:
+        RpcError: 2002, over the limit for bodies.
+    """
+    limit_bytes = session.limits.reply_bytes_max
+    if payload_bytes > limit_bytes:
+        text = f"reply of {payload_bytes} bytes, limit {limit_bytes}"
+        raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
+
+
 def _answer_guest(call: GuestCall, controller: ServerController | None, result: Any) -> bool:
     encoded = call.request.writer.encode(call.entry, call.request, result, controller)
     if isinstance(encoded, bytes):
-        call.session.check_reply(len(encoded))
+        _check_reply(call.session, len(encoded))
     guests = call.session.guests
     return guests is not None and guests.settle(call, encoded)
 
@@ -200,7 +212,7 @@ def answer(call: ServerCall, controller: ServerController, result: Any) -> bool:
         if controller.compress_type:
             payload = compress(controller.compress_type, payload)
         attachment = controller.response_attachment
-        call.session.check_reply(len(payload) + len(attachment))
+        _check_reply(call.session, len(payload) + len(attachment))
         frame = encode_reply(
             request.correlation_id,
             payload,
@@ -210,7 +222,7 @@ def answer(call: ServerCall, controller: ServerController, result: Any) -> bool:
             user_fields=controller.response_fields or None,
         )
         if controller.response_fields:  # they may need more than the room that is kept for them
-            call.session.check_reply(len(frame) - META_ROOM_BYTES)
+            _check_reply(call.session, len(frame) - META_ROOM_BYTES)
     except RpcError as exc:
         return refuse(call, exc.errno, exc.text, exc.code)
     except Exception as exc:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libevrpc.core.conn_timers import TimerLimits
-from libevrpc.core.prpc import WireLimits
+from libevrpc.core.prpc import META_ROOM_BYTES, WireLimits
 from libevrpc.core.wires import Wire
 from libevrpc.server.door import Door
 from libevrpc.settings import ServerSettings
@@ -15,9 +15,14 @@ __all__ = ["SessionLimits", "session_limits", "wire_limits"]
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """What one connection may ask for, and how; see `ServerSettings`."""
+    """What one connection may ask for, and how; see `ServerSettings`.
+
+    Attributes:
+        reply_bytes_max: longest reply, with its attachment, that fits the limit for bodies.
+    """
 
     wire: WireLimits
+    reply_bytes_max: int
     timers: TimerLimits
     calls_max: int
     call_timeout_max_s: float
@@ -46,6 +51,7 @@ def session_limits(
     """Return what the settings of a server say about each of its connections."""
     return SessionLimits(
         wire=wire_limits(settings),
+        reply_bytes_max=settings.body_bytes_max - META_ROOM_BYTES,
         timers=TimerLimits(
             handshake_s=settings.handshake_timeout_s,
             half_request_s=settings.half_request_timeout_s,

@@ -11,9 +11,9 @@ from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from libevrpc.core.conn_timers import ConnectionTimers
+from libevrpc.core.conn_timers import FAREWELL_S, IDLE, ConnectionTimers
 from libevrpc.core.hello import GOAWAY_FIELD, NOTICE_ID, answer_fields, is_oneway, read_hello
-from libevrpc.core.prpc import META_ROOM_BYTES, BadRequest, Broken, Dropped, Event, Request
+from libevrpc.core.prpc import BadRequest, Broken, Dropped, Event, Request
 from libevrpc.core.prpc_encode import encode_error, encode_reply
 from libevrpc.core.timers import Timer
 from libevrpc.core.wires import GuestRequest, HeldBack, Out, Resets, Say, Settled, WireSwitch
@@ -42,8 +42,6 @@ _JOINED_BYTES_MAX = 256 * 1024
 _JOINED_FRAMES_MAX = 16
 """How many replies share one send, at most: the client works on them while we go on, where one
 send for all would let each side wait for the other (1.7 times the calls with 64 in flight)."""
-_FAREWELL_S = 2.0
-"""How long a peer may take to read why its connection is closed."""
 _CROWDED = "too many replies wait for the peer to read"
 _INTERNAL_BYTES_MAX = 4096
 """Longest request of our own service; its messages hold a number or a name."""
@@ -69,7 +67,6 @@ class Session:
         "_dropped",
         "_inline_bytes",
         "_inline_frames",
-        "_reply_bytes_max",
         "_shard",
         "_sweep_at_s",
         "_sweeper",
@@ -103,7 +100,6 @@ class Session:
         self._checker: Timer | None = None
         self._inline_frames: list[bytes] | None = None
         self._inline_bytes = 0
-        self._reply_bytes_max = limits.wire.body_bytes_max - META_ROOM_BYTES
         self.greeted = False
         self.door = limits.door
         self.guests: GuestSide | None = None
@@ -363,16 +359,6 @@ class Session:
                 self._inline_frames.clear()
             self._transport.finish("its protocol closes here")
 
-    def check_reply(self, payload_bytes: int) -> None:
-        """Refuse a reply that no peer would take. Any thread.
-
-        Raises:
-            RpcError: 2002, over the limit for bodies.
-        """
-        if payload_bytes > self._reply_bytes_max:
-            text = f"reply of {payload_bytes} bytes, limit {self._reply_bytes_max}"
-            raise RpcError.from_errno(Errno.BAD_RESPONSE, text)
-
     def note_failure(self) -> None:
         """Count a call that failed. Any thread."""
         self._shard.failures.add()
@@ -446,24 +432,39 @@ class Session:
             self._timers.not_listening(loop.now_s)
         due_s, why = self._timers.due(self.in_flight.owed(), transport.stalled_since_s)
         if due_s <= loop.now_s:
-            log.info("closing peer=%s: %s", self.peer, why)
-            self._shard.timed_out += 1
-            told = b"" if transport.closed else self._decoder.farewell()
-            if not told:
+            if not self._bid_farewell(why):
                 self.close(why)
                 return
-            self.put(Out(told, close=True))
-            due_s = loop.now_s + _FAREWELL_S  # then it is over, read or not
+            due_s = loop.now_s + FAREWELL_S  # then it is over, read or not
         self._checker = loop.call_at(self._timers.check_at_s(due_s, loop.now_s), self._check_timers)
+
+    def _bid_farewell(self, why: str) -> bool:
+        """Tell a peer that it has had its time; False: it was told, or would not understand.
+
+        An idle peer of ours hangs up itself. Closing first could cut off a request that is on
+        its way, which nobody may repeat.
+        """
+        timers = self._timers
+        if self._transport.closed or timers.asked_at_s is not None:
+            return False
+        log.info("closing peer=%s: %s", self.peer, why)
+        self._shard.timed_out += 1
+        if why == IDLE and self.say_going_away(IDLE):
+            timers.asked_at_s = self._shard.loop.now_s
+            return True
+        told = self._decoder.farewell()
+        self.put(Out(told, close=bool(told)))
+        return bool(told)
 
     # -- the end ------------------------------------------------------------------------
 
-    def say_going_away(self) -> None:
-        """Ask a peer that understands it to send its calls elsewhere and to close."""
+    def say_going_away(self, why: str = "stopping") -> bool:
+        """Ask a peer to send its calls elsewhere and to close; False: it has no ears for that."""
         if self.greeted:
-            self._put(encode_reply(NOTICE_ID, b"", user_fields={GOAWAY_FIELD: "stopping"}))
+            self._put(encode_reply(NOTICE_ID, b"", user_fields={GOAWAY_FIELD: why}))
         elif self._decoder.give_notice(self._put):
             self.greeted = True
+        return self.greeted
 
     def idle(self, but: ServerCall | None = None) -> bool:
         """Tell whether no call is in flight, or only `but`, and no reply waits."""
@@ -489,9 +490,8 @@ class Session:
     def on_shut(self, reason: str) -> None:
         """Cancel what is in flight and leave the shard."""
         loop = self._shard.loop
-        for timer in (self._sweeper, self._checker):
-            if timer is not None:
-                loop.cancel(timer)
+        for timer in filter(None, (self._sweeper, self._checker)):
+            loop.cancel(timer)
         self._transport.release()
         # The caller of a oneway call may leave: it waits for nothing.
         self._cancel(self.in_flight.take(lambda call: not is_oneway(call.request.user_fields)))

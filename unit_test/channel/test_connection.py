@@ -224,6 +224,16 @@ def test_idle_connection_notices_its_end(serve: Callable[..., Serving]) -> None:
     assert client.future("Foo.Sum", 3).result(WAIT_S) == 3
 
 
+def test_a_call_that_meets_the_end_of_idleness_is_answered(
+    serve: Callable[..., Serving],
+) -> None:
+    serving = serve(idle_timeout_s=0.02)
+    client = serving.client()
+    for ended in range(20):
+        assert client.call("Foo.Sum", ended) == ended
+        wait_until(lambda ended=ended: serving.server.statistics().timed_out > ended)
+
+
 def test_what_is_called_before_the_socket_is_there_waits_for_it(ends: Ends) -> None:
     future, done = ends.future()
     ends.connection.start(future, b"frame")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libevrpc.core.conn_timers import ConnectionTimers, TimerLimits
+from libevrpc.core.conn_timers import FAREWELL_S, IDLE, ConnectionTimers, TimerLimits
 
 LIMITS = TimerLimits(
     handshake_s=10.0, half_request_s=30.0, idle_s=600.0, silence_s=45.0, stalled_write_s=20.0
@@ -39,6 +39,20 @@ def test_calls_and_waiting_replies_are_no_idleness() -> None:
     timers = opened()
     assert timers.due(1, None) == NEVER
     assert timers.due(0, 300.0) == (320.0, "peer does not read")
+
+
+def test_who_was_asked_to_hang_up_has_a_moment_for_it() -> None:
+    timers = opened()
+    timers.asked_at_s = 700.0
+    assert timers.due(0, None) == (700.0 + FAREWELL_S, IDLE)
+    assert timers.due(1, None) == NEVER
+
+
+def test_who_was_asked_to_hang_up_and_does_not_is_idle_anew() -> None:
+    timers = opened()
+    timers.asked_at_s = 700.0
+    timers.last_read_s = 701.0
+    assert timers.due(0, None) == (1301.0, IDLE)
 
 
 def test_half_a_request_must_become_whole() -> None:

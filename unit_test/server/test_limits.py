@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from libevrpc import ConfigError, Deferred, RpcError, RpcServer, ServerController, UsageError
-from libevrpc.core.hello import HELLO_FIELD
+from libevrpc.core import conn_timers
+from libevrpc.core.hello import CLIENT_HELLO, GOAWAY_FIELD, HELLO_FIELD, NOTICE_ID
 from libevrpc.core.prpc_encode import encode_request
 from unit_test.fix_rpc import (
     ECHO,
@@ -129,6 +130,31 @@ def test_connections_have_their_time(
     raw.send(first)
     assert raw.closed()
     assert serving.server.statistics().timed_out == 1
+
+
+def test_an_idle_peer_of_ours_is_asked_before_it_is_closed(
+    serve: Callable[..., Serving],
+) -> None:
+    serving = serve(idle_timeout_s=0.1)
+    raw = serving.raw()
+    raw.call(NAME, body("hello"), 1, user_fields={HELLO_FIELD: CLIENT_HELLO.field()})
+    told = [raw.word() for _ in range(3)]
+    assert [each.correlation_id for each in told] == [NOTICE_ID, 1, NOTICE_ID]
+    assert told[2].user_fields == {GOAWAY_FIELD: "idle"}
+    raw.call(NAME, body("was on its way"), 2)  # nobody could repeat it
+    assert raw.reply().correlation_id == 2
+    assert raw.closed()  # we stay all the same, and are idle again
+    assert serving.server.statistics().timed_out == 1
+
+
+def test_a_peer_that_does_not_hang_up_is_closed(
+    serve: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conn_timers, "FAREWELL_S", 0.1)
+    raw = serve(idle_timeout_s=0.1).raw()
+    raw.call(NAME, body("hello"), 1, user_fields={HELLO_FIELD: CLIENT_HELLO.field()})
+    assert [raw.word().correlation_id for _ in range(3)] == [NOTICE_ID, 1, NOTICE_ID]
+    assert raw.closed()
 
 
 def test_peer_that_does_not_read_is_closed(serve: Callable[..., Serving]) -> None:
