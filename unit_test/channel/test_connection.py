@@ -229,9 +229,16 @@ def test_a_call_that_meets_the_end_of_idleness_is_answered(
 ) -> None:
     serving = serve(idle_timeout_s=0.02)
     client = serving.client()
-    for ended in range(20):
-        assert client.call("Foo.Sum", ended) == ended
-        wait_until(lambda ended=ended: serving.server.statistics().timed_out > ended)
+    asked = 0
+
+    def is_asked() -> bool:  # or was while its last call was on its way: then it has hung up
+        now = serving.server.statistics()
+        return now.timed_out > asked or not now.connections
+
+    for number in range(20):
+        assert client.call("Foo.Sum", number) == number
+        wait_until(is_asked)
+        asked = serving.server.statistics().timed_out
 
 
 def test_what_is_called_before_the_socket_is_there_waits_for_it(ends: Ends) -> None:
