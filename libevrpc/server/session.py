@@ -460,10 +460,10 @@ class Session:
 
     def say_going_away(self, why: str = "stopping") -> bool:
         """Ask a peer to send its calls elsewhere and to close; False: it has no ears for that."""
-        if self.greeted:
+        if self._timers.heartbeats:
             self._put(encode_reply(NOTICE_ID, b"", user_fields={GOAWAY_FIELD: why}))
-        elif self._decoder.give_notice(self._put):
-            self.greeted = True
+        elif not self.greeted:  # once: our own notice would be garbage to another wire's peer
+            self.greeted = self._decoder.give_notice(self._put)
         return self.greeted
 
     def idle(self, but: ServerCall | None = None) -> bool:

@@ -321,6 +321,23 @@ def test_a_token_comes_in_by_connect_alone(tmp_path: Path) -> None:
     server.stop(0.0)
 
 
+@pytest.mark.parametrize("connect", [False, True])
+def test_who_was_told_of_its_idleness_hears_nothing_more(connect: bool) -> None:
+    """One of Go does not hang up then; a second notice was PRPC's, and broke its stream."""
+    server = RpcServer("127.0.0.1:0", idle_timeout_s=0.1)
+    server.add_object(Foo(), name="Foo")
+    server.start()
+    with Caller(str(server.address)) as foo:
+        if connect:
+            foo.connect()
+        foo.open()
+        assert foo.call("Foo.Sum", Args(1, 3), int) == 4
+        told = foo.receive().header
+        assert (told.Seq, told.Error) == (0, "server is stopping")
+        server.stop(0.0)
+        assert foo.closed()
+
+
 def test_http_calls_the_same_methods(port: tuple[RpcServer, Foo]) -> None:
     host, _, number = str(port[0].address).rpartition(":")
     connection = http.client.HTTPConnection(host, int(number), timeout=WAIT_S)
