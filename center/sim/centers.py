@@ -154,6 +154,7 @@ class CenterHost:
             planner=stage.planner,
             timing=stage.timing_of(self.id),
             new_cluster=self.new_cluster,
+            damaged=self.disk.torn,
         )
         self.state = State.LOOKING
         self.front = Front(addresses_of(self.listed))

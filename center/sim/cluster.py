@@ -128,11 +128,11 @@ class Cluster:
             self.links.died(center)
             self.watch_reach()
 
-    def wipe(self, center: int) -> None:
-        """Empty a dead center's disk, unless too few would remember then."""
+    def wipe(self, center: int, *, torn: bool) -> None:
+        """Empty or spoil a dead center's disk, unless too few would remember then."""
         host = self.centers[center]
         if not host.disk.forgot and not host.new_cluster and self.spares(center):
-            self.empty(center)
+            self.empty(center, torn=torn)
 
     def spares(self, center: int) -> bool:
         """Whether enough remember, of every list that counts, if `center` does not."""
@@ -161,11 +161,11 @@ class Cluster:
             self.empty(center)
         return True
 
-    def empty(self, center: int) -> None:
-        """Empty the disk of a center that is down."""
+    def empty(self, center: int, *, torn: bool = False) -> None:
+        """Empty the disk of a center that is down, or leave a torn record there."""
         host = self.centers[center]
-        self.stage.note(host.name, "is wiped")
-        host.disk.wipe()
+        self.stage.note(host.name, "is torn" if torn else "is wiped")
+        host.disk.wipe(torn=torn)
         for check in self.stage.watch.wiped:
             check(center)
 

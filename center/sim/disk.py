@@ -35,6 +35,8 @@ class Disk:
         record: what is durable; None: empty.
         delay_s: what trouble adds to each write.
         fails: writes fail.
+        lands: what fails is durable all the same.
+        torn: there is a record that cannot be believed.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class Disk:
     ) -> None:
         self.record: Record | None = None
         self.delay_s = 0.0
-        self.fails = False
+        self.fails = self.lands = False
+        self.torn = False
+        self._untold = False
         self.speed = speed
         self._agenda = agenda
         self._rng = rng
@@ -64,6 +68,9 @@ class Disk:
             return
         self._writing = None
         if self.fails:
+            if self.lands:
+                self.record, self._untold = persist.record, True
+                self.torn = False
             done(PersistFailed(persist.token, "no space left"))
             return
         self._land(persist.record)
@@ -71,6 +78,7 @@ class Disk:
 
     def _land(self, record: Record) -> None:
         self.record = record
+        self.torn = self._untold = False
         self._wrote(record)
 
     def lose_process(self, lands: bool) -> None:
@@ -78,6 +86,8 @@ class Disk:
         writing, self._writing = self._writing, None
         if writing is not None and lands and not self.fails:
             self._land(writing.record)
+        elif self._untold and self.record is not None:
+            self._land(self.record)  # the next process finds it
 
     @property
     def forgot(self) -> bool:
@@ -87,7 +97,9 @@ class Disk:
             return True
         return record.map is None and (self._wiped or record.forgot)
 
-    def wipe(self) -> None:
-        """Forget everything."""
+    def wipe(self, *, torn: bool = False) -> None:
+        """Forget everything; its center sees that there was something if `torn`."""
         self.record = None
+        self.torn = torn
+        self._untold = False
         self._wiped = True

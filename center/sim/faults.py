@@ -55,6 +55,7 @@ class Crash:
         down_s: for how long.
         wipe: its disk is empty afterwards; left undone where too many have forgotten already.
         lands: what was being written then is on the disk all the same.
+        torn: a wiped disk is not empty: there is a record that cannot be believed.
     """
 
     at_s: float
@@ -62,6 +63,7 @@ class Crash:
     down_s: float
     wipe: bool = False
     lands: bool = False
+    torn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class StepCrash:
         moment: which steps count.
         nth: at which of them it dies, 1 for the first.
         keep: the share 0..1 of the step's actions that are still carried out.
-        down_s, wipe, lands: see `Crash`.
+        down_s, wipe, lands, torn: see `Crash`.
     """
 
     at_s: float
@@ -85,6 +87,7 @@ class StepCrash:
     down_s: float
     wipe: bool = False
     lands: bool = False
+    torn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +131,24 @@ class Flap:
 
 @dataclass(frozen=True, slots=True)
 class DiskTrouble:
-    """Writes of a center take `delay_s`, and fail if `fails`."""
+    """Writes of a center take `delay_s`, and fail if `fails`.
+
+    Attributes:
+        at_s: when.
+        span_s: for how long.
+        aim: which center.
+        delay_s: what each write takes longer.
+        fails: see above.
+        lands: what is said to have failed is on the disk all the same, as where the folder could
+            not be synced after the file was in its place.
+    """
 
     at_s: float
     span_s: float
     aim: Aim
     delay_s: float
     fails: bool
+    lands: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ CLOCK_OFFSET_MAX_S = 10_000.0
 CLOCK_DRIFT = 0.01
 OTHER_LIST_SHARE = 0.1
 """Share of the seeds in which an operator slips, where the cluster is large enough."""
+SPOILT_SHARE = 0.5
+"""Share of the seeds whose disks may be torn where they are wiped, or keep what they refused."""
 PLANNING_S = (0.0, 0.0, 0.003, 0.3)
 """The longest a plan takes, as often as it is drawn: a few services, or thousands."""
 
@@ -133,6 +135,25 @@ class Scenario:
 
 def drawn(seed: int) -> Scenario:
     """Draw the scenario of a seed."""
+    scenario = _drawn(seed)
+    rng = Random(f"{seed} spoilt")
+    if rng.random() < SPOILT_SHARE:
+        return replace(scenario, faults=tuple(_spoilt(rng, each) for each in scenario.faults))
+    return scenario
+
+
+def _spoilt(rng: Random, fault: Fault) -> Fault:
+    """Tear a wiped disk, or let one keep what it refuses, as often as not."""
+    match fault:
+        case Crash(wipe=True) | StepCrash(wipe=True):
+            return replace(fault, torn=rng.random() < 0.5)
+        case DiskTrouble(fails=True):
+            return replace(fault, lands=rng.random() < 0.5)
+        case _:
+            return fault
+
+
+def _drawn(seed: int) -> Scenario:
     rng = Random(f"{seed} scenario")
     centers = rng.choice(CENTERS)
     whole = rng.random() < 0.3

@@ -95,7 +95,7 @@ class Storm:
             return
         self._cluster.kill(center, lands=fault.lands)
         if fault.wipe:
-            self._cluster.wipe(center)
+            self._cluster.wipe(center, torn=fault.torn)
         self._agenda.after(fault.down_s, self._start, center)
 
     def _start(self, center: int) -> None:
@@ -139,7 +139,7 @@ class Storm:
     def _trouble(self, fault: DiskTrouble) -> None:
         disk = self._cluster.centers[self._aimed(fault.aim)].disk
         disk.delay_s = fault.delay_s
-        disk.fails = fault.fails
+        disk.fails, disk.lands = fault.fails, fault.lands
 
         def end() -> None:
             disk.delay_s, disk.fails = 0.0, False
