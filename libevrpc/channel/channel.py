@@ -73,6 +73,8 @@ class Channel:
                 if connection is not None and connection.down is None and not connection.going_away:
                     return connection
                 made = self._wire(self.endpoint, self._loop, self._options, self._forget)
+                if connection is not None:
+                    self._leave(connection)  # it goes away: its last calls are ours to end
                 if not self._closed:
                     self._connection = made
             if self._closed:  # by another thread, while a call was on its way here
@@ -97,9 +99,9 @@ class Channel:
         with self._dialling_lock:
             self._closed = True
             connection, self._connection = self._connection, None
-        for each in (connection, *self._left):
-            if each is not None:
-                each.close(text)
+            open_still = [*self._left] if connection is None else [connection, *self._left]
+        for each in open_still:
+            each.close(text)
 
     def retire(self) -> None:
         """Start no call on the connection any more; it ends with the last one in flight."""
@@ -119,11 +121,12 @@ class Channel:
     def _forget(self, connection: ClientConnection) -> None:
         """Drop a connection that takes no more calls, unless another has replaced it."""
         with self._dialling_lock:
+            ended = connection.down is not None
+            if not ended:
+                self._leave(connection)  # first: `close` and `ended` look for it all the time
             if self._connection is connection:
                 self._connection = None
-        if connection.down is None:
-            self._leave(connection)
-        else:
+        if ended:
             self._left.pop(connection, None)
             if connection.going_away:
                 return  # told before, or our own wish

@@ -19,6 +19,7 @@ from libevrpc.channel.call import CallFailure, ClientCall
 from libevrpc.channel.channel import Channel
 from libevrpc.channel.connection import Connection
 from libevrpc.channel.dial import DialTimes, dial, dial_in_background
+from libevrpc.channel.wire import ClientConnection
 from libevrpc.clock import monotonic_s
 from libevrpc.core.endpoints import parse_endpoint
 from libevrpc.core.hello import GOAWAY_FIELD, HELLO_FIELD, NOTICE_ID
@@ -75,11 +76,46 @@ def test_channel_ends_with_the_connections_it_has_left(
     assert len(downs) == 2  # the goodbye, and the second connection's end
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_channel_that_closes_ends_what_is_just_being_left(
+    fake: Callable[..., Fake], loop: EventLoop, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    said, goes_on = threading.Event(), threading.Event()
+    forget = Channel._forget  # noqa: SLF001
+
+    def late(channel: Channel, connection: ClientConnection) -> None:
+        if connection.down is None:  # the goodbye was heard, and nobody has been told yet
+            said.set()
+            goes_on.wait(WAIT_S)
+        forget(channel, connection)
+
+    monkeypatch.setattr(Channel, "_forget", late)
+    server = fake(lambda sock, event: goaway(sock))
+    channel = Channel(parse_endpoint(server.address), loop, LIMITS, TIMES)
+    done = threading.Event()
+    first = channel.connection()
+    call = ClientCall(first.next_id(), monotonic_s() + WAIT_S, lambda call: done.set())
+    frame = encode_request("Foo", "x", call.correlation_id, b"", timeout_ms=1000)
+    first.start(call, frame)
+    assert said.wait(WAIT_S)
+    if replaced:
+        assert channel.connection() is not first
+    assert not channel.ended
+    channel.close("closed by the test")
+    assert first.down is not None
+    goes_on.set()
+    assert done.wait(WAIT_S)
+    assert call.failure is not None
+    assert call.failure.text == "closed by the test"
+    assert channel.ended
+
+
 @pytest.mark.parametrize("way", ["deadline", "cancel"])
 def test_left_connection_closes_when_its_last_call_is_given_up(ends: Ends, way: str) -> None:
+    ends.connection.connected(ends.near)
+    wait_until(lambda: ends.connection.open)  # from then on what is started is sent at once
     future, done = ends.future(timeout_s=0.05 if way == "deadline" else WAIT_S)
     ends.connection.start(future, b"x")
-    ends.connection.connected(ends.near)
     assert ends.far.recv(10) == b"x"
     ends.connection.retire()
     if way == "cancel":
