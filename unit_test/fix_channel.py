@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ class Fake:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.requests: list[Request] = []
         self._socks: list[socket.socket] = []
+        self._closing = False
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -35,6 +37,8 @@ class Fake:
             except OSError:
                 return
             self._socks.append(sock)
+            if self._closing:  # it may have looked before this one was there
+                _shut(sock)
             thread = threading.Thread(target=self._serve, args=(sock,))
             self._threads.append(thread)
             thread.start()
@@ -51,20 +55,26 @@ class Fake:
             for event in decoder.receive_data(data):
                 if isinstance(event, Request):
                     self.requests.append(event)
-                    self._answer(sock, event)
+                    try:
+                        self._answer(sock, event)
+                    except (BrokenPipeError, ConnectionResetError):  # nobody waits any more
+                        return
 
     def close(self) -> None:
+        self._closing = True
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for sock in self._socks:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+        for sock in list(self._socks):
+            _shut(sock)
         for thread in self._threads:
             thread.join(WAIT_S)
         for sock in self._socks:
             sock.close()
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Self
 
 from unit_test.fix_rpc import WAIT_S
@@ -33,6 +34,7 @@ class Peers:
         self.accepted = 0
         self.failures: list[BaseException] = []
         self._open: dict[socket.socket, None] = {}
+        self._closing = False
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -45,6 +47,8 @@ class Peers:
             sock.settimeout(WAIT_S)
             self.accepted += 1
             self._open[sock] = None
+            if self._closing:  # it may have looked before this one was there
+                _shut(sock)
             thread = threading.Thread(target=self._serve, args=(sock,))
             self._threads.append(thread)
             thread.start()
@@ -70,14 +74,30 @@ class Peers:
 
     def close(self) -> None:
         """Accept no more, shut what is open, wait for the scripts."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        self._closing = True
+        _shut(self._listener)
         self._listener.close()
         for sock in list(self._open):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+            _shut(sock)
         for thread in self._threads:
             thread.join(WAIT_S)
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def full_queue() -> Iterator[int]:
+    """Give the port of a listener that takes no more: who connects there waits."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with socket.create_connection(full.getsockname(), WAIT_S):
+            # who has connected is queued a moment later: until then another one would be let in
+            assert select.select([full], [], [], WAIT_S)[0]
+            yield full.getsockname()[1]
 
 
 def read_exactly(sock: socket.socket, count: int) -> bytes:

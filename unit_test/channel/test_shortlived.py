@@ -20,7 +20,7 @@ from libevrpc.core.prpc import WireLimits
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
 from unit_test.fix_net import free_port
-from unit_test.fix_peers import Peers, read_exactly, read_to_end, reset
+from unit_test.fix_peers import Peers, full_queue, read_exactly, read_to_end, reset
 from unit_test.fix_rpc import WAIT_S, wait_until
 
 pytestmark = pytest.mark.live
@@ -283,49 +283,42 @@ def test_closing_fails_what_is_on_its_way(line: Line) -> None:
 
 
 def test_closing_gives_up_a_connection_that_is_being_made(line: Line) -> None:
-    with socket.socket() as full:  # a queue that takes no more: who connects waits
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        first = [socket.create_connection(("127.0.0.1", port)) for _ in range(1)]
+    with full_queue() as port:
         connection = line.to(f"127.0.0.1:{port}")
         call, done = started(connection)
+        wait_until(lambda: being_made(connection))
         assert not done.wait(0.05)
         line.close()
         assert done.wait(WAIT_S)
-        for sock in first:
-            sock.close()
     assert call.failure is not None
     assert not call.failure.sent
 
 
+def being_made(connection: ShortConnections) -> int:
+    """Return how many connections are on their way."""
+    return sum(each.connecting for each in list(connection._exchanges))  # noqa: SLF001
+
+
 def test_a_connection_being_made_counts_though_its_call_is_over(line: Line) -> None:
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            connection = line.to(f"127.0.0.1:{port}", calls_max=2)
-            for _ in range(2):
+    with full_queue() as port:
+        connection = line.to(f"127.0.0.1:{port}", calls_max=2)
+        for count in (1, 2):
+            while being_made(connection) < count:  # it may be over before that has begun
                 failure = run(connection, 0.01).failure
                 assert failure is not None
                 assert (failure.errno, failure.sent) == (Errno.TIMED_OUT, False)
                 assert "cannot connect: deadline reached while connecting" in failure.text
-            failure = run(connection, 0.01).failure
-            assert failure is not None
-            assert failure.errno == Errno.LIMIT
-            line.close()
-            wait_until(lambda: not connection.in_flight)
+        failure = run(connection, 0.01).failure
+        assert failure is not None
+        assert failure.errno == Errno.LIMIT
+        line.close()
+        wait_until(lambda: not connection.in_flight)
 
 
 def test_an_address_that_does_not_accept_in_time_is_given_up(line: Line) -> None:
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            times = DialTimes(resolve_s=1.0, connect_s=0.05)
-            failure = run(line.to(f"127.0.0.1:{port}", times=times)).failure
+    with full_queue() as port:
+        times = DialTimes(resolve_s=1.0, connect_s=0.05)
+        failure = run(line.to(f"127.0.0.1:{port}", times=times)).failure
     assert failure is not None
     assert "Connection timed out" in failure.text
     assert not failure.sent
@@ -337,8 +330,12 @@ def test_a_deadline_while_connecting_names_what_is_in_the_way(line: Line, tmp_pa
         full.bind(path)
         full.listen(0)
         first.connect(path)
-        call, done = started(line.to(f"unix://{path}", kind=CountedConnections), 0.3)
+        connection = line.to(f"unix://{path}", kind=CountedConnections)
+        waiting, _ = started(connection)
+        wait_until(lambda: connection._connector and connection._connector.trouble)  # noqa: SLF001
+        call, done = started(connection, 0.05)
         assert done.wait(WAIT_S)
+        assert connection.cancel(waiting)
     assert call.failure is not None
     assert not call.failure.sent
     assert call.failure.text.endswith("connecting (Resource temporarily unavailable)")

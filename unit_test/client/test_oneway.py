@@ -16,6 +16,7 @@ from libevrpc.core.prpc import Request
 from unit_test.client.test_remembered import center, client_at, dead, foo_map, remember
 from unit_test.fix_channel import Fake
 from unit_test.fix_net import free_port
+from unit_test.fix_peers import full_queue
 from unit_test.fix_rpc import WAIT_S, Serving, wait_until
 from unit_test.registry.fake_center import FakeCenter
 
@@ -130,14 +131,10 @@ def test_calls_wait_for_a_dial_and_leave_in_order(fake: Callable[..., Fake]) -> 
 
 
 def test_a_client_that_closes_says_what_it_could_not_send(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.socket() as full:  # a queue that takes no more: who connects waits
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            client = RpcClient(f"127.0.0.1:{port}", connect_timeout_s=WAIT_S)
-            client.oneway("Foo.tell", 1)
-            client.close()
+    with full_queue() as port:
+        client = RpcClient(f"127.0.0.1:{port}", connect_timeout_s=WAIT_S)
+        client.oneway("Foo.tell", 1)
+        client.close()
     assert "one-way calls lost count=1" in caplog.text
 
 
