@@ -137,9 +137,9 @@ def test_a_call_that_nobody_takes_is_one_line(serve: Serve, lines: Lines) -> Non
 
 
 def test_a_deadline_is_told(serve: Serve, lines: Lines) -> None:
-    serving = serve(log_calls=True)
-    with pytest.raises(RpcError):
-        serving.echo()(request("hold"), timeout_s=0.05)
+    raw = serve(log_calls=True).raw()
+    raw.call("echo.EchoService.Echo", body("hold"), timeout_ms=50)
+    assert raw.reply().error_code == 1008
     assert "DEADLINE_EXCEEDED (1008)" in lines("server", 2)[1]
 
 
