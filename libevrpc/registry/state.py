@@ -6,6 +6,7 @@ They only ever save time: an unreadable or unwritable one is one warning and no 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
@@ -14,6 +15,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+
+from libevrpc.clock import monotonic_s
 
 __all__ = ["StateFile", "state_folder"]
 
@@ -59,7 +62,8 @@ class StateFile:
         self._may_replace = may_replace
         self._warned = folder == Path(os.devnull)
         self._newest: deque[bytes] = deque(maxlen=1)
-        self._writing = False
+        self._turn = deque[None]([None])
+        """Empty while a thread writes: whoever takes it out is the one who may."""
         self._writer: threading.Thread | None = None
 
     def read(self) -> bytes | None:
@@ -77,25 +81,51 @@ class StateFile:
     def write_soon(self, record: bytes) -> None:
         """Replace the record, on a thread that ends with its work; the newest one wins."""
         self._newest.append(record)
-        if not self._writing:
-            self._writing = True
-            self._writer = threading.Thread(target=self._work, name="libevrpc-state", daemon=True)
-            self._writer.start()
+        if not self._takes_turn():
+            return
+        writer = threading.Thread(target=self._work, name="libevrpc-state", daemon=True)
+        self._writer = writer
+        try:
+            writer.start()
+        except RuntimeError as exc:
+            self._newest.clear()
+            self._turn.append(None)
+            self._warn("write", OSError(errno.EAGAIN, str(exc)))
 
     def flush(self, timeout_s: float) -> None:
         """Wait until what was to be written is, for at most `timeout_s`."""
-        if self._writer is not None:
-            self._writer.join(timeout_s)
+        by_s = monotonic_s() + timeout_s
+        while self._newest or not self._turn:
+            left_s = by_s - monotonic_s()
+            if left_s <= 0.0 or self._writer is None:
+                return
+            self._writer.join(left_s)
+
+    def _takes_turn(self) -> bool:
+        """Tell whether the caller is the one who writes now: two would overtake each other."""
+        with contextlib.suppress(IndexError):
+            self._turn.pop()
+            return True
+        return False
 
     def _work(self) -> None:
         while True:
             try:
-                self.write(self._newest.pop())
+                self._write_all()
+            finally:
+                self._turn.append(None)
+            # what came while the turn was ours waits for us alone
+            if not self._newest or not self._takes_turn():
+                return
+            self._writer = threading.current_thread()
+
+    def _write_all(self) -> None:
+        while True:
+            try:
+                record = self._newest.pop()
             except IndexError:
-                self._writing = False
-                if not self._newest:  # else one came before the flag was down
-                    return
-                self._writing = True
+                return
+            self.write(record)
 
     def write(self, record: bytes) -> None:
         """Replace the record, whole or not at all. Blocks for as long as the disk takes."""

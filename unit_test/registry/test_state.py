@@ -6,12 +6,17 @@ import logging
 import os
 import stat
 import threading
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from libevrpc.registry import state as state_module
 from libevrpc.registry.state import StateFile, state_folder
+from unit_test.fix_rpc import wait_until
+
+WAIT_S = 20.0
 
 
 def test_a_record_is_read_after_a_restart_by_its_owner_alone(tmp_path: Path) -> None:
@@ -30,8 +35,7 @@ def test_of_many_records_the_newest_is_kept(tmp_path: Path) -> None:
     file = StateFile(tmp_path, "map", "a")
     for number in range(200):
         file.write_soon(b"%d" % number)
-    file.flush(5.0)
-    file.flush(5.0)
+    file.flush(WAIT_S)
     assert file.read() == b"199"
 
 
@@ -41,20 +45,101 @@ def test_a_slow_disk_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     def slow(file: StateFile, record: bytes) -> None:
         entered.set()
-        release.wait(5.0)
+        release.wait(WAIT_S)
         written.append(record)
 
     monkeypatch.setattr(StateFile, "write", slow)
     file = StateFile(tmp_path, "map", "a")
     file.write_soon(b"first")
-    assert entered.wait(5.0)
+    assert entered.wait(WAIT_S)
     for number in range(10):
         file.write_soon(b"%d" % number)
     file.flush(0.01)
     assert written == []
     release.set()
-    file.flush(5.0)
+    file.flush(WAIT_S)
     assert written == [b"first", b"9"]
+
+
+class Hooked(deque[bytes]):
+    """What is to be written; `hook` is called when somebody looks whether there is something.
+
+    Nothing is taken out meanwhile.
+    """
+
+    hook: Callable[[], object] | None = None
+
+    def __init__(self) -> None:
+        super().__init__(maxlen=1)
+        self._free = threading.Event()
+        self._free.set()
+
+    def __len__(self) -> int:
+        hook, self.hook = self.hook, None
+        if hook is None:
+            return super().__len__()
+        self._free.clear()
+        hook()
+        found = super().__len__()
+        self._free.set()
+        return found
+
+    def pop(self) -> bytes:  # type: ignore[override]
+        self._free.wait(WAIT_S)
+        return super().pop()
+
+
+def test_two_never_write_at_once_so_the_newest_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record comes when the thread that wrote the one before it is about to end."""
+    entered, release, overtaken = threading.Event(), threading.Event(), threading.Event()
+    file = StateFile(tmp_path, "map", "a")
+    write = StateFile.write
+
+    def slow(file: StateFile, record: bytes) -> None:
+        if record == b"second":
+            entered.set()
+            release.wait(WAIT_S)
+        elif record == b"third" and not release.is_set():
+            overtaken.set()
+        write(file, record)
+
+    monkeypatch.setattr(StateFile, "write", slow)
+    newest = Hooked()
+    newest.hook = lambda: file.write_soon(b"second")
+    monkeypatch.setattr(file, "_newest", newest)
+    file.write_soon(b"first")
+    assert entered.wait(WAIT_S)
+    wait_until(lambda: len(threads()) == 1)  # any other has found nothing to do
+    file.write_soon(b"third")
+    assert not overtaken.wait(0.05)
+    release.set()
+    file.flush(WAIT_S)
+    assert file.read() == b"third"
+
+
+def threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "libevrpc-state"]
+
+
+def test_without_threads_it_is_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    file = StateFile(tmp_path, "map", "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            file.write_soon(b"one")
+    file.flush(WAIT_S)
+    (warned,) = caplog.messages
+    assert "can't start new thread; going on without" in warned
+    file.write_soon(b"two")
+    file.flush(WAIT_S)
+    assert file.read() == b"two"
 
 
 def test_an_older_record_does_not_replace_a_newer_one_of_another_process(tmp_path: Path) -> None:
