@@ -138,6 +138,8 @@ class SessionRegistrar:
     def _carry_out(self, step: AnnounceStep, wanted: Announcement | None) -> None:
         if step is AnnounceStep.OPEN:
             self._session = self._make_session()
+            if self._ending or self._leave_by_s is not None:
+                return  # who ends this has seen nothing that could be woken
             self._session.open()
             self._opened = True
             return

@@ -142,6 +142,8 @@ class SessionResolver:
         machine = self._machine
         if step is WatchStep.OPEN:
             self._session = self._make_session()
+            if self._ending:
+                return  # who closes this has seen nothing that could be woken
             self._session.open()
             machine.opened()
             return
