@@ -62,12 +62,13 @@ class ScriptedRegistry:
     watch_session = announce_session
 
     def step(self, name: str, argument: object) -> None:
-        """Note a step and do what the script says of it."""
-        self.told.put((name, argument))
-        if name in self.holds:
-            self.go.wait()
+        """Note a step and do what the script says of it, as it stood before the step was told."""
         self._taken[name] += 1
         failure = self.fails.get(name) or self.fails_at.get((name, self._taken[name]))
+        held = name in self.holds
+        self.told.put((name, argument))
+        if held:
+            self.go.wait()
         if failure is not None:
             raise failure
 

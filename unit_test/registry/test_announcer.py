@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from libevrpc.clock import monotonic_s
 from libevrpc.core.backoff import BackoffPolicy
+from libevrpc.registry import announcer
 from libevrpc.registry.announcer import SessionRegistrar
 from libevrpc.registry.base import Announcement, LoadSample
 from libevrpc.registry.session import Nap, RegistryError, SessionLost
@@ -101,15 +103,22 @@ def test_goodbye_before_the_start_says_so(registrar: SessionRegistrar) -> None:
 
 
 def test_goodbye_is_tried_again_until_its_time_is_over(
-    registry: ScriptedRegistry, registrar: SessionRegistrar
+    registry: ScriptedRegistry, registrar: SessionRegistrar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    late_s = [0.0]
+    monkeypatch.setattr(announcer, "monotonic_s", lambda: monotonic_s() + late_s[0])
     registrar.start(ONE, no_load)
     next_told(registry.told, "beat")
     registry.fails["remove"] = RegistryError("down")
-    assert not registrar.withdraw(0.05)
+    done: list[bool] = []
+    leaving = threading.Thread(target=lambda: done.append(registrar.withdraw(LONG_S)))
+    leaving.start()
     next_told(registry.told, "remove")
     next_told(registry.told, "remove")
+    late_s[0] = LONG_S
     next_told(registry.told, "close")
+    leaving.join()
+    assert done == [False]
 
 
 def test_goodbye_goes_through_when_the_registry_is_back(
@@ -156,6 +165,26 @@ def test_close_while_a_step_blocks_ends_with_the_step(
     registrar.close()
     registry.go.set()
     next_told(registry.told, "close")
+
+
+@pytest.mark.parametrize("end", ["close", "withdraw"])
+def test_an_end_that_overtakes_the_making_of_a_session_waits_for_no_registry(
+    registry: ScriptedRegistry,
+    registrar: SessionRegistrar,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+) -> None:
+    """There is nothing yet that could be woken, and to connect may take long."""
+    monkeypatch.setattr(announcer, "_JOIN_S", 0.01)
+    registry.holds.add("make")
+    registrar.start(ONE, no_load)
+    next_told(registry.told, "make")
+    if end == "close":
+        registrar.close()
+    else:
+        assert not registrar.withdraw(0.0)
+    registry.go.set()
+    assert registry.told.get(timeout=WAIT_S) == ("close", None)
 
 
 def test_trouble_is_two_lines_however_often_it_fails(

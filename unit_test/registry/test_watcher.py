@@ -170,8 +170,8 @@ def test_what_a_library_raises_costs_the_session_alone(
     resolver.start(lists.put)
     next_told(registry.told, step)
     next_told(registry.told, step)
-    registry.servers = (A,)
     registry.fails.clear()
+    registry.change(A)
     while lists.get(timeout=WAIT_S) != told(A):
         pass
     warned = [line for line in lines(caplog) if line.startswith("WARNING")]
@@ -326,6 +326,19 @@ def test_after_close_nothing_is_told(
     registry.go.set()
     next_told(registry.told, "close")
     assert lists.empty()
+
+
+def test_a_close_that_overtakes_the_making_of_a_session_waits_for_no_registry(
+    registry: ScriptedRegistry, resolver: SessionResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing yet that could be woken, and to connect may take long."""
+    monkeypatch.setattr(watcher, "_JOIN_S", 0.01)
+    registry.holds.add("make")
+    resolver.start(lambda found: None)
+    next_told(registry.told, "make")
+    resolver.close()
+    registry.go.set()
+    assert registry.told.get(timeout=WAIT_S) == ("close", None)
 
 
 def test_one_that_was_never_started_can_be_closed(resolver: SessionResolver) -> None:
