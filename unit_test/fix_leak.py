@@ -16,8 +16,9 @@ import pytest
 
 from libevrpc.clock import monotonic_s
 
-JOIN_WITHIN_S = 3.0
-"""How long the threads of a finished test may take to end, all together."""
+JOIN_WITHIN_S = 20.0
+"""How long the threads of a finished test may take to end, all together: only a test that fails
+waits for so long, and one on a busy machine does not."""
 
 FD_FOLDER = Path("/proc/self/fd")
 
