@@ -99,7 +99,11 @@ def test_each_server_has_its_own_result(foos: dict[str, Foo], wire: str) -> None
     foos[addresses[2]].waits = True
     dead = f"127.0.0.1:{free_port()}"
     with RpcClient(target_of(foos, dead), wire=wire, retries_max=0) as client:
-        found = client.broadcast("Foo.Sum", [1, 2], timeout_s=0.5, mode="all")
+        for timeout_s in (0.5, WAIT_S / 2):  # a busy machine may need longer for the others
+            found = client.broadcast("Foo.Sum", [1, 2], timeout_s=timeout_s, mode="all")
+            codes = [getattr(each, "code", None) for each in found.values()]
+            if codes.count(StatusCode.DEADLINE_EXCEEDED) == 1:
+                break
     assert found[addresses[0]] == 3
     assert found[addresses[1]].code is StatusCode.UNKNOWN
     assert found[addresses[2]].code is StatusCode.DEADLINE_EXCEEDED

@@ -145,7 +145,8 @@ def test_a_greeting_that_fails_is_told_by_name(wire: str, answer: bytes | None, 
             read_to_end(sock)
 
     with Peers(peer) as peers:
-        error = failure(peers.address, wire=wire, connect_timeout_s=0.1)
+        patience_s = 0.1 if answer is None else WAIT_S
+        error = failure(peers.address, wire=wire, timeout_s=WAIT_S, connect_timeout_s=patience_s)
     assert error.code is StatusCode.UNAVAILABLE
     assert told in error.text
     assert peers.address in error.text

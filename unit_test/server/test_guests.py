@@ -316,7 +316,7 @@ def test_token_is_wanted_with_each_request(
 ) -> None:
     path = tmp_path / "token"
     write_secret(str(path), "a test's", "opensesameplease")
-    serving = serve(token_file=str(path), handshake_timeout_s=0.5)
+    serving = serve(token_file=str(path), handshake_timeout_s=1.0)
     peer = talk(serving)
     peer.send("CALL SAY first : \n")
     peer.echo("who")

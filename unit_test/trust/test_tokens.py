@@ -207,7 +207,7 @@ def test_the_token_may_come_with_any_call_and_stands_for_those_that_follow(
     told = {each.correlation_id: each for each in (raw.reply() for _ in range(4))}
     assert [told[each].error_code for each in (1, 2, 3, 4)] == [1004, 1004, 0, 0]
     assert (told[1].error_text, told[2].error_text) == (MISSING, WRONG)
-    assert guarded.handler.calls == ["signed", "later"]
+    assert sorted(guarded.handler.calls) == ["later", "signed"]  # two workers may have run them
 
 
 @live
@@ -246,7 +246,7 @@ def test_a_peer_without_a_token_is_cut_off_though_it_talks(
     serve: Callable[..., Serving], file_with: Files
 ) -> None:
     """It says hello and calls; none of this counts as a first message."""
-    serving = serve(token_file=file_with(TOKEN), handshake_timeout_s=0.2)
+    serving = serve(token_file=file_with(TOKEN), handshake_timeout_s=1.0)
     raw: Raw = serving.raw()
     raw.call(NAME, body("x"), 1, user_fields={"evrpc-hello": "version=1;client_timeout_ms=9000"})
     assert raw.reply().error_code == Errno.UNAUTHENTICATED
