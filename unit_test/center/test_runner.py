@@ -92,7 +92,7 @@ def test_an_error_in_the_node_ends_the_center(
     assert "a bug" in caplog.text
 
 
-def test_a_center_without_its_node_serves_nobody(runner: Runner) -> None:
+def test_a_center_without_its_node_serves_nobody(runner: Runner, ended: threading.Event) -> None:
     runner.start()
     wait_until(lambda: leads(runner))
     with RpcClient(runner.address, timeout_s=WAIT_S, retries_max=0) as client:
@@ -115,6 +115,7 @@ def test_a_center_without_its_node_serves_nobody(runner: Runner) -> None:
         with contextlib.suppress(RpcError):  # hung up on, or sent elsewhere if that took a second
             assert waits.result().not_ready
     assert (runner.front().state, runner.front().leader) == (State.LOOKING, None)
+    assert ended.wait(WAIT_S)  # until it has hung up it may tell others that it has no leader
     with RpcClient(runner.address, timeout_s=0.2, retries_max=0) as client, pytest.raises(RpcError):
         client.stub(CENTER).Report(center_pb2.ReportRequest(address="127.0.0.1:1"))
 
