@@ -18,6 +18,8 @@ from libevrpc.clock import monotonic_s
 from libevrpc.core.clustermap import ClusterMap, ServerEntry, ServiceTable
 
 WAIT_S = 10.0
+LONG_S = 3600.0
+"""Beyond whatever a test waits for: what is over in time has another reason."""
 ADDRESSES = {1: "a:1", 2: "b:1"}
 
 
@@ -76,15 +78,12 @@ def desk() -> Iterator[Desk]:
     made.polls.stop()
 
 
-@pytest.mark.alone  # it has a bound in time
 def test_a_newer_map_answers_everybody_who_waits(desk: Desk) -> None:
-    waiting = [desk.ask(1)[0] for _ in range(100)]
+    waiting = [desk.ask(1, wait_s=LONG_S)[0] for _ in range(100)]
     desk.settle()
     assert all(each.replies.empty() for each in waiting)
-    began_s = monotonic_s()
     desk.publish(front_of(2))
     answers = [each.answer() for each in waiting]
-    assert monotonic_s() - began_s < 0.25
     assert {ClusterMap.decode(each.map).version for each in answers} == {2}
     assert all(list(each.centers) == ["a:1", "b:1"] for each in answers)
 
@@ -120,7 +119,8 @@ def test_without_a_leader_nobody_waits_for_long(
     assert desk.ask(1)[0].answer().not_ready
 
 
-def test_a_short_election_disturbs_nobody(desk: Desk) -> None:
+def test_a_short_election_disturbs_nobody(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polls_module, "LEADERLESS_S", LONG_S)
     waiting, _ = desk.ask(1)
     desk.settle()
     for state in (State.LOOKING, State.OBSERVING, State.FOLLOWING):
