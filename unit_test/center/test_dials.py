@@ -21,6 +21,13 @@ pytestmark = pytest.mark.live
 HERE = "127.0.0.1"
 PATIENT_S = 5.0
 """As long as a busy machine may need to end a connection."""
+ANSWER_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a port that does answer have its time: after it, nothing is proved."""
+    monkeypatch.setattr(dials, "DIAL_TIMEOUT_S", ANSWER_S)
 
 
 def test_a_port_that_listens_is_alive() -> None:
@@ -55,7 +62,7 @@ class HangingUp:
 
     def __init__(self, times: int) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(5.0)
+        self._server.settimeout(ANSWER_S)
         self.endpoint = Endpoint("127.0.0.1", self._server.getsockname()[1])
         self._times = times
         self._thread = threading.Thread(target=self._run)
@@ -111,7 +118,7 @@ def test_results_come_back_for_whatever_was_asked() -> None:
         dialler.reported(dead, f"{HERE}:1")
         dialler.dial(dead, "its session")
         dialler.dial("nonsense")
-        got = {results.get(timeout=5.0) for _ in range(2)}
+        got = {results.get(timeout=ANSWER_S) for _ in range(2)}
     finally:
         dialler.close()
     assert got == {
@@ -132,7 +139,7 @@ def test_a_dial_without_a_free_descriptor_has_a_result(monkeypatch: pytest.Monke
         dialler.reported(f"{HERE}:9", f"{HERE}:1")
         monkeypatch.setattr(socket, "socket", full)
         dialler.dial(f"{HERE}:9", "its session")
-        got = results.get(timeout=5.0)
+        got = results.get(timeout=ANSWER_S)
     finally:
         dialler.close()
     assert got == DialResult(f"{HERE}:9", DialOutcome.TIMEOUT, "its session")
@@ -148,7 +155,7 @@ def test_a_killed_process_whose_port_closes_late_is_dead(monkeypatch: pytest.Mon
         dialler.dial(address)
         with pytest.raises(queue.Empty):
             results.get(timeout=3 * HOLD_S)
-    assert results.get(timeout=PATIENT_S) == DialResult(address, DialOutcome.REFUSED)
+    assert results.get(timeout=ANSWER_S) == DialResult(address, DialOutcome.REFUSED)
     dialler.close()
 
 
@@ -164,9 +171,9 @@ def test_only_a_few_dials_are_patient(monkeypatch: pytest.MonkeyPatch) -> None:
             dialler.reported(addresses[-1], f"{HERE}:1")
         for address in addresses:
             dialler.dial(address)
-        first = results.get(timeout=PATIENT_S)
+        first = results.get(timeout=ANSWER_S)
         assert first.outcome is DialOutcome.ACCEPTED
-    others = {results.get(timeout=PATIENT_S) for _ in range(dials.PATIENT_MAX)}
+    others = {results.get(timeout=ANSWER_S) for _ in range(dials.PATIENT_MAX)}
     dialler.close()
     assert {each.outcome for each in others} == {DialOutcome.REFUSED}
     assert {first.address, *(each.address for each in others)} == set(addresses)
