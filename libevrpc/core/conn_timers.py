@@ -48,7 +48,10 @@ class ConnectionTimers:
     """
 
     __slots__ = (
+        "_excused",
+        "_interval_s",
         "_limits",
+        "_look_at_s",
         "_opened_s",
         "asked_at_s",
         "greeted",
@@ -59,6 +62,17 @@ class ConnectionTimers:
 
     def __init__(self, limits: TimerLimits, now_s: float) -> None:
         self._limits = limits
+        spans = (
+            limits.handshake_s,
+            limits.half_request_s,
+            limits.idle_s,
+            limits.silence_s,
+            limits.stalled_write_s,
+        )
+        shortest_s = min((span_s for span_s in spans if span_s), default=_CHECK_DEFAULT_S)
+        self._interval_s = shortest_s / _CHECKS_PER_LIMIT
+        self._look_at_s = float("inf")
+        self._excused = False
         self._opened_s = now_s
         self.last_read_s = now_s
         self.partial_since_s: float | None = None
@@ -117,19 +131,23 @@ class ConnectionTimers:
         if self.partial_since_s is not None:
             self.partial_since_s = now_s
 
+    def may_judge(self, now_s: float) -> bool:
+        """Tell whether what is due counts against the peer. Asked once at every check.
+
+        Who comes much too late to a check has not listened meanwhile, and where the whole
+        machine stood still, a peer on it has said nothing. So it is heard first, until the
+        next check; not twice in a row, or a loop that is always late would keep the dead.
+        """
+        late = now_s - self._look_at_s > self._interval_s
+        self._excused = late and not self._excused
+        return not self._excused
+
     def check_at_s(self, due_s: float, now_s: float) -> float:
         """Return when to look again, given what `due` said.
 
         A wait that begins later (half a request, an unsent reply) arms nothing; looking
         four times per shortest limit finds it soon enough.
         """
-        limits = self._limits
-        spans = (
-            limits.handshake_s,
-            limits.half_request_s,
-            limits.idle_s,
-            limits.silence_s,
-            limits.stalled_write_s,
-        )
-        shortest_s = min((span_s for span_s in spans if span_s), default=_CHECK_DEFAULT_S)
-        return min(due_s, now_s + shortest_s / _CHECKS_PER_LIMIT)
+        soon_s = now_s + self._interval_s
+        self._look_at_s = soon_s if self._excused else min(due_s, soon_s)
+        return self._look_at_s

@@ -431,7 +431,7 @@ class Session:
         if transport.paused:
             self._timers.not_listening(loop.now_s)
         due_s, why = self._timers.due(self.in_flight.owed(), transport.stalled_since_s)
-        if due_s <= loop.now_s:
+        if self._timers.may_judge(loop.now_s) and due_s <= loop.now_s:
             if not self._bid_farewell(why):
                 self.close(why)
                 return

@@ -71,7 +71,7 @@ def test_a_server_that_says_hello_late_hears_what_was_cancelled_before(
 
 
 def test_heartbeats_keep_an_idle_connection_and_a_long_call(serve: Callable[..., Serving]) -> None:
-    serving = serve(client_timeout_s=0.5)
+    serving = serve(client_timeout_s=0.8)
     echo = serving.echo()
     assert echo(request("first")).response == "first"
     future = echo.future(request("hold"), timeout_s=WAIT_S)

@@ -114,6 +114,29 @@ def test_next_look_is_a_quarter_of_the_shortest_limit_away() -> None:
     assert opened(TimerLimits(0.0, 8.0, 0.0, 0.0, 0.0)).check_at_s(999.0, 0.0) == 2.0
 
 
+def test_a_check_that_comes_late_does_not_judge() -> None:
+    """The loop, or the whole machine, stood still: the peer is heard first."""
+    timers = opened(TimerLimits(0.0, 0.0, 0.0, 8.0, 0.0))
+    timers.heartbeats = True
+    assert timers.may_judge(100.0)
+    assert timers.check_at_s(timers.due(0, None)[0], 100.0) == 102.0
+    assert not timers.may_judge(130.0)
+    assert timers.check_at_s(timers.due(0, None)[0], 130.0) == 132.0
+    assert timers.may_judge(132.5)  # a little late, as a busy loop is
+    timers.last_read_s = 131.0  # it was alive
+    assert timers.check_at_s(timers.due(0, None)[0], 132.5) == 134.5
+    assert timers.may_judge(134.5)
+
+
+def test_late_checks_judge_in_the_end() -> None:
+    timers = opened(TimerLimits(0.0, 0.0, 0.0, 8.0, 0.0))
+    judged = []
+    for turn in range(4):
+        timers.check_at_s(108.0, 100.0 + 10.0 * turn)
+        judged.append(timers.may_judge(110.0 + 10.0 * turn))
+    assert judged == [False, True, False, True]
+
+
 INSTANTS = st.none() | st.floats(100.0, 1000.0)
 
 
