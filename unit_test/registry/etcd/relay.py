@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import select
 import socket
@@ -60,7 +61,8 @@ class Relay:
         """Break every connection, and take no new ones."""
         self.closed = True
         for each in list(self._links):
-            each.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # it has just ended by itself
+                each.shutdown(socket.SHUT_RDWR)
 
     def hush(self) -> None:
         """Throw away what etcd tells on the watches that there are."""
