@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from unit_test.fix_net import free_port
 from unit_test.registry.contract.harness import PATIENT_S, Harness
 from unit_test.registry.contract.suite import AnnounceContract
 
@@ -22,7 +23,7 @@ class HttpHarness(Harness):
 
     def __init__(self, folder: Path) -> None:
         self._state = folder / "registry.state"
-        self._address = "127.0.0.1:0"
+        self._address = f"127.0.0.1:{free_port()}"  # nobody takes it while this is down
         self._program: subprocess.Popen[str] | None = None
         self.up()
 
@@ -47,7 +48,7 @@ class HttpHarness(Harness):
         )
         assert self._program.stdout is not None
         with self._program.stdout as told:
-            self._address = told.readline().split()[-1]
+            assert told.readline().split()[-1] == self._address
 
     def lose_sessions(self) -> None:
         self.down()

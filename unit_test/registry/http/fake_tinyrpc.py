@@ -75,8 +75,8 @@ class FakeRegistry:
             return self._said("404 Not Found")
         if method == "GET":
             now_s = monotonic_s()
-            alive = sorted(each for each, s in self.servers.items() if s + self.expiry_s > now_s)
-            self.servers = {each: self.servers[each] for each in alive}
+            servers = list(self.servers.items())  # whole, whatever others put in or take out
+            alive = sorted(each for each, s in servers if s + self.expiry_s > now_s)
             return self._said("200 OK", f"{self.dialect.servers_header}: {','.join(alive)}\r\n")
         if method != "POST":
             return self._said("405 Method Not Allowed")
