@@ -185,6 +185,13 @@ def test_a_wait_can_be_ended(tmp_path: Path) -> None:
     waking.join()
 
 
+def replace(path: Path, text: str) -> None:
+    """Write a file so that nobody sees half of it."""
+    scratch = path.with_suffix(".new")
+    scratch.write_text(text)
+    scratch.replace(path)
+
+
 def test_a_broken_file_keeps_the_last_good_list(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,12 +202,12 @@ def test_a_broken_file_keeps_the_last_good_list(
     resolver = open_resolver(target, "x.Y", ClientSettings(state_dir=str(tmp_path / "state")))
     resolver.start(lists.put)
     assert lists.get(timeout=WAIT_S).endpoints == (A,)
-    path.write_text("a:1\nb\n")
+    replace(path, "a:1\nb\n")
     looked = threading.Event()
     while (trouble := resolver.trouble()) is None:
         looked.wait(0.005)
     assert f"{path}:2: address 'b' has no port" in trouble.text
-    path.write_text("a:1\nb:2\n")
+    replace(path, "a:1\nb:2\n")
     assert lists.get(timeout=WAIT_S).endpoints == (A, B)
     resolver.close()
     warned = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
