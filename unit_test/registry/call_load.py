@@ -47,7 +47,7 @@ class CallLoad:
 
     def start(self) -> None:
         self.client.call(f"{self.service}.Sum", 1, 2)
-        wait_until(lambda: self.known == self.announced)
+        self.require_all()
         self._caller.start()
 
     @property
@@ -62,6 +62,10 @@ class CallLoad:
         """Wait until further calls have gone through."""
         calls = self.calls
         wait_until(lambda: self.calls > calls + 50)
+
+    def require_all(self) -> None:
+        """Wait until the client knows every server: one whose session has expired comes back."""
+        wait_until(lambda: self.known == self.announced, WITHIN_S)
 
     def require_news(self, weight: float) -> None:
         """Change a server's weight and wait until the client has heard of it."""

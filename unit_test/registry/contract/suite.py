@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from libevrpc import RpcServer
+from libevrpc.clock import monotonic_s
+from libevrpc.core.watching import WatchPolicy
 from libevrpc.registry.base import Announcement
 from unit_test.registry.contract.harness import (
     AnnouncingProcess,
@@ -133,11 +135,12 @@ class ListContract:
         expected = [each.address for each in servers]
         with watched(harness, service, tmp_path / "view") as view, ExitStack() as stack:
             registrars = [harness.patient_registrar(tmp_path / "servers") for _ in servers]
+            begun_s = monotonic_s()
             for registrar, server in zip(registrars, servers, strict=True):
                 stack.callback(registrar.close)
                 registrar.start(server, load)
             view.until_addresses(*expected)
-            assert len(view.lists) < MANY / 2
+            assert len(view.lists) < most_lists(MANY / 2, begun_s)
             for registrar in registrars[1:]:
                 registrar.withdraw(10.0)
             view.until_addresses(expected[0])
@@ -191,10 +194,10 @@ class AnnounceContract(ListContract):
 
             def told() -> bool:
                 found = view.one(server.address)
-                assert found is not None
-                return harness.same_weight(found.weight, 3.5) and (found.tags, found.limit) == (
-                    ("blue", "green"),
-                    7,
+                return (
+                    found is not None  # it may be suspect for a moment, on a busy machine
+                    and harness.same_weight(found.weight, 3.5)
+                    and (found.tags, found.limit) == (("blue", "green"), 7)
                 )
 
             view.until(told, "another weight, tags and a limit")
@@ -273,6 +276,7 @@ class AnnounceContract(ListContract):
             announced(harness, server, tmp_path) as registrar,
         ):
             view.until_addresses(server.address)
+            begun_s = monotonic_s()
             for number in range(STORM):
                 registrar.update(replace(server, tags=(f"t{number}",)))
             registrar.update(replace(server, tags=last))
@@ -282,7 +286,7 @@ class AnnounceContract(ListContract):
                 return found is not None and found.tags == last
 
             view.until(told, "the last change")
-            assert len(view.lists) < STORM / 5
+            assert len(view.lists) < most_lists(STORM / 5, begun_s)
 
 
 def serving(harness: Harness, folder: Path, implementation: Any, name: str) -> RpcServer:
@@ -297,6 +301,11 @@ def serving(harness: Harness, folder: Path, implementation: Any, name: str) -> R
     )
     server.add_object(implementation, name)
     return server
+
+
+def most_lists(few: float, begun_s: float) -> float:
+    """Return how many lists are too many since then: a slow machine has time for more."""
+    return max(few, 2.0 + (monotonic_s() - begun_s) / WatchPolicy().window_s)
 
 
 def weight_of(view: Watched, address: str) -> float | None:

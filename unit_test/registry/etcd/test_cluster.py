@@ -10,8 +10,7 @@ import pytest
 from compare.etcd import EtcdCluster
 
 from libevrpc.registry import etcd_watch
-from unit_test.fix_rpc import wait_until
-from unit_test.registry.call_load import WITHIN_S, CallLoad, call_load
+from unit_test.registry.call_load import CallLoad, call_load
 from unit_test.registry.contract.harness import new_service
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -33,7 +32,7 @@ def test_the_leader_is_killed(etcd_cluster: EtcdCluster, tmp_path: Path) -> None
     with load(etcd_cluster, tmp_path) as calling:
         etcd_cluster.nodes[etcd_cluster.leader()].kill()
         calling.require_news(2.0)
-        assert calling.known == calling.announced
+        calling.require_all()
 
 
 def test_the_leader_is_frozen(etcd_cluster: EtcdCluster, tmp_path: Path) -> None:
@@ -42,7 +41,7 @@ def test_the_leader_is_frozen(etcd_cluster: EtcdCluster, tmp_path: Path) -> None
         node = etcd_cluster.nodes[etcd_cluster.leader()]
         node.freeze()
         calling.require_news(2.0)
-        assert calling.known == calling.announced
+        calling.require_all()
         node.thaw()
         calling.require_news(3.0)
 
@@ -65,7 +64,7 @@ def test_all_members_are_down_for_a_while(etcd_cluster: EtcdCluster, tmp_path: P
         with calling.new_client() as later:
             assert later.call(f"{calling.service}.Sum", 1, 2) == 3  # by the list on disk
         etcd_cluster.mend()
-        wait_until(lambda: calling.known == calling.announced, WITHIN_S)
+        calling.require_all()
         calling.require_news(2.0)
 
 
@@ -73,5 +72,5 @@ def test_tinyrpc_layout_survives_the_leader(etcd_cluster: EtcdCluster, tmp_path:
     with load(etcd_cluster, tmp_path, "tinyrpc") as calling:
         etcd_cluster.nodes[etcd_cluster.leader()].kill()
         calling.servers.append(calling.serve())
-        wait_until(lambda: calling.known == calling.announced, WITHIN_S)
+        calling.require_all()
         calling.some_more()

@@ -10,8 +10,7 @@ import pytest
 from compare.zookeeper import ZooKeeperCluster
 
 from libevrpc import RpcClient
-from unit_test.fix_rpc import wait_until
-from unit_test.registry.call_load import WITHIN_S, CallLoad, call_load
+from unit_test.registry.call_load import CallLoad, call_load
 from unit_test.registry.zookeeper.tree import SHORT_S, new_name
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -28,7 +27,7 @@ def test_the_leader_is_killed(zookeeper_cluster: ZooKeeperCluster, tmp_path: Pat
     with load(zookeeper_cluster, tmp_path) as calling:
         zookeeper_cluster.nodes[zookeeper_cluster.leader()].kill()
         calling.require_news(2.0)
-        assert calling.known == calling.announced
+        calling.require_all()
 
 
 def test_the_leader_is_frozen(zookeeper_cluster: ZooKeeperCluster, tmp_path: Path) -> None:
@@ -37,7 +36,7 @@ def test_the_leader_is_frozen(zookeeper_cluster: ZooKeeperCluster, tmp_path: Pat
         node = zookeeper_cluster.nodes[zookeeper_cluster.leader()]
         node.freeze()
         calling.require_news(2.0)
-        assert calling.known == calling.announced
+        calling.require_all()
         node.thaw()
         calling.require_news(3.0)
 
@@ -53,5 +52,5 @@ def test_all_nodes_are_down_for_a_while(
         with RpcClient(calling.target, state_dir=str(tmp_path)) as later:
             assert later.call(f"{calling.service}.Sum", 1, 2) == 3  # by the list on disk
         zookeeper_cluster.mend()
-        wait_until(lambda: calling.known == calling.announced, WITHIN_S)
+        calling.require_all()
         calling.require_news(2.0)
