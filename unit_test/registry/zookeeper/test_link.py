@@ -70,7 +70,7 @@ def test_a_request_that_nobody_answers_costs_the_session(
     zookeeper: ZooKeeperCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kazoo could carry it out much later; only the end of its session rules that out."""
-    target = target_of(zookeeper.hosts(), SHORT_S, root=f"/{new_name('silent')}")
+    target = target_of(zookeeper.hosts(), 2 * SHORT_S, root=f"/{new_name('silent')}")
     monkeypatch.setattr(zookeeper_link, "ANSWER_MIN_S", 0.0)
     with (
         announcing(target, Announcement("127.0.0.1:1", ("a.B",))) as server,
@@ -136,7 +136,7 @@ def test_what_may_not_be_replaced_is_named(zookeeper: ZooKeeperCluster) -> None:
 def ask_twice(shared: SharedSession) -> None:
     """Ask: the refusal may come after the connection and after the first question."""
     for _ in range(2):
-        shared.ready(1.0)
+        shared.ready(10.0)
         shared.sync("/")
 
 

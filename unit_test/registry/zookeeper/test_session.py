@@ -16,7 +16,12 @@ from kazoo.security import make_digest_acl
 from libevrpc.errors import ConfigError
 from libevrpc.registry.base import Announcement
 from libevrpc.registry.session import RegistryError
-from libevrpc.registry.zookeeper import ZooKeeperAnnounceSession, registrar, resolver
+from libevrpc.registry.zookeeper import (
+    ZooKeeperAnnounceSession,
+    ZooKeeperWatchSession,
+    registrar,
+    resolver,
+)
 from libevrpc.registry.zookeeper_link import SharedSession
 from libevrpc.settings import ClientSettings, ServerSettings
 from unit_test.fix_fork import result_in_child
@@ -73,7 +78,7 @@ def test_who_leaves_while_all_are_cut_off_leaves_nothing_either(
     zookeeper: ZooKeeperCluster,
 ) -> None:
     """The session that would keep his node is given up by all; the others announce again."""
-    target = target_of(zookeeper.hosts(), SHORT_S, root=f"/{new_name('cut')}")
+    target = target_of(zookeeper.hosts(), 2 * SHORT_S, root=f"/{new_name('cut')}")
     other = Announcement("127.0.0.1:2", ("a.B",))
     with announcing(target, other) as stays, watching(target, "a.B") as session:
         leaves = ZooKeeperAnnounceSession(target)
@@ -160,10 +165,15 @@ def test_a_refused_connection_is_named_and_makes_no_noise(
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-        session = ZooKeeperAnnounceSession(target_of(f"127.0.0.1:{port}", SHORT_S))
+        target = target_of(f"127.0.0.1:{port}", SHORT_S)
+        session, view = ZooKeeperAnnounceSession(target), ZooKeeperWatchSession(target, "a.B")
+        with pytest.raises(RegistryError):  # perhaps before it was dialled at all
+            view.open()
+        wait_until(lambda: "Connection refused" in view.doubt())
         with pytest.raises(RegistryError) as caught:
             session.open()
         session.close()
+        view.close()
     assert str(caught.value) == (
         f"no connection to ZooKeeper 127.0.0.1:{port}"
         f" (last tried 127.0.0.1:{port}: Connection refused)"

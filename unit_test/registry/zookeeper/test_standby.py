@@ -10,6 +10,7 @@ from libevrpc.registry.base import Announcement
 from libevrpc.registry.record import encode_record
 from libevrpc.registry.session import RegistryError
 from libevrpc.registry.zookeeper_link import SharedSession
+from unit_test.fix_rpc import wait_until
 from unit_test.registry.zookeeper.tree import (
     addresses,
     announcing,
@@ -155,6 +156,7 @@ def test_a_quick_restart_replaces_its_own_stale_node(zookeeper: ZooKeeperCluster
                 assert stat.ephemeralOwner not in (0, killed.client_id[0])
                 killed.stop()
                 assert plain.get(method.path)[1].ephemeralOwner == stat.ephemeralOwner
+                wait_until(lambda: seen)
             assert seen == [b"127.0.0.1:8001"]  # nobody saw it missing
 
 
