@@ -173,7 +173,7 @@ class ServerController:
     def on_cancel(self, hook: Callable[[], object]) -> None:
         """Run `hook` once when the call is cancelled, at once if it is already.
 
-        It runs on a loop thread and must not block.
+        It runs on a loop thread, behind those that were set before, and must not block.
         """
         self._cancel_hooks.append(hook)
         if self._call.cancelled:
@@ -195,7 +195,7 @@ class ServerController:
     def _run_hooks(self) -> None:
         while self._cancel_hooks:  # pop decides which thread runs it
             try:
-                hook = self._cancel_hooks.pop()
+                hook = self._cancel_hooks.pop(0)
             except IndexError:
                 return
             run_hook(hook)

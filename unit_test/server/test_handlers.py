@@ -150,7 +150,8 @@ class Inside:
         return ""
 
     def late(self, controller: ServerController) -> None:
-        controller.on_cancel(lambda: self.hooks.append("early"))
+        controller.on_cancel(lambda: self.hooks.append("first"))
+        controller.on_cancel(lambda: self.hooks.append("second"))
         self.entered.set()
         controller.wait_cancelled(WAIT_S)
         controller.on_cancel(lambda: self.hooks.append("late"))
@@ -193,7 +194,7 @@ def test_cancel_hooks_run_once_whenever_they_were_set() -> None:
         while not inside.entered.is_set():  # its time may be over before a worker has it
             future = client.future("Inside.late", timeout_s=0.1)
             assert isinstance(future.exception(WAIT_S), RpcError)
-        wait_until(lambda: inside.hooks == ["early", "late"])
+        wait_until(lambda: inside.hooks == ["first", "second", "late"])
 
 
 class Odd:
