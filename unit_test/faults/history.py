@@ -10,8 +10,8 @@ records in the order of time and assume nothing about what lies between them:
 * committed: what a client holds is what some center served, or may have served unseen.
 * one leader: no epoch has two centers that claim to lead.
 
-Two more are figures, not verdicts: how long two centers claimed to lead at the same time,
-and how old the map was that a center served.
+Two more are figures, not verdicts: how long two centers claimed to lead at the same time, at
+most and at least, and how old the map was that a center served.
 """
 
 from __future__ import annotations
@@ -269,12 +269,20 @@ def _leaders(history: History) -> Iterator[str]:
 
 @dataclass(slots=True)
 class Reign:
-    """Claims of one center in a row, at its widest: first question to last answer."""
+    """Claims of one center in a row.
+
+    Attributes:
+        source, epoch: whose, and in which.
+        from_s, to_s: at its widest: first question to last answer.
+        sure_from_s, sure_to_s: what is sure of it: first answer to last question.
+    """
 
     source: str
     epoch: int
     from_s: float
     to_s: float
+    sure_from_s: float
+    sure_to_s: float
 
 
 def reigns_of(history: History) -> list[Reign]:
@@ -286,22 +294,31 @@ def reigns_of(history: History) -> list[Reign]:
         if not claim.leads:
             current[claim.source] = None
         elif reign is not None and reign.epoch == claim.epoch:
-            reign.to_s = claim.return_s
+            reign.to_s, reign.sure_to_s = claim.return_s, claim.call_s
         else:
-            reign = Reign(claim.source, claim.epoch, claim.call_s, claim.return_s)
+            asked_s, told_s = claim.call_s, claim.return_s
+            reign = Reign(claim.source, claim.epoch, asked_s, told_s, told_s, asked_s)
             current[claim.source] = reign
             reigns.append(reign)
     return sorted(reigns, key=lambda each: each.from_s)
 
 
-def two_claimants_s(history: History) -> float:
-    """Return for how long at most two centers claimed to lead at once, seconds."""
+def two_claimants_s(history: History, *, surely: bool = False) -> float:
+    """Return for how long at most two centers claimed to lead at once, seconds.
+
+    Args:
+        history: what was seen.
+        surely: at least, instead: an answer that its reader took up late proves no claim then.
+    """
     both_s = 0.0
     until: dict[str, float] = {}
     for reign in reigns_of(history):
-        others = [to_s for source, to_s in until.items() if source != reign.source]
-        both_s += max(0.0, min(max(others, default=0.0), reign.to_s) - reign.from_s)
-        until[reign.source] = max(reign.to_s, until.get(reign.source, 0.0))
+        from_s, to_s = reign.from_s, reign.to_s
+        if surely:
+            from_s, to_s = reign.sure_from_s, reign.sure_to_s
+        others = [end_s for source, end_s in until.items() if source != reign.source]
+        both_s += max(0.0, min(max(others, default=0.0), to_s) - from_s)
+        until[reign.source] = max(to_s, until.get(reign.source, 0.0))
     return both_s
 
 

@@ -66,4 +66,4 @@ def test_centers_far_apart_keep_their_leader_and_replace_a_dead_one(stage: Stage
     assert (stage.leader(), stage.epoch(leader)) == (leader, epoch)
     trial = kill(stage)
     assert trial.faults == []
-    assert (trial.two_claimants_ms, trial.leader_changes, trial.failed) == (0.0, 1, 0)
+    assert (trial.two_surely_ms, trial.leader_changes, trial.failed) == (0.0, 1, 0)

@@ -19,5 +19,5 @@ def test_a_full_disk_of_one_center_stops_nobody_else(networks: None, tmp_path: P
         stage.populate()
         for name, run in DISK_TRIALS.items():
             trial = run(stage)
-            assert (trial.faults, trial.failed, trial.two_claimants_ms) == ([], 0, 0.0), name
+            assert (trial.faults, trial.failed, trial.two_surely_ms) == ([], 0, 0.0), name
             assert trial.leader_changes == ("leader" in name), name

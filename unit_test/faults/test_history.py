@@ -109,12 +109,21 @@ def test_reigns_are_seen_at_their_widest() -> None:
         ("1", 1, 0.0, 1.1),
         ("2", 2, 3.0, 3.1),
     ]
+    assert [(each.sure_from_s, each.sure_to_s) for each in reigns] == [(0.1, 1.0), (3.1, 3.0)]
 
 
 def test_two_claimants_are_timed() -> None:
     assert two_claimants_s(History.of(GOOD)) == 0.0
     late = [claim("2", 4.0, 2), claim("1", 3.4, 1), claim("1", 3.8, 1)]
     assert two_claimants_s(History.of([*GOOD, *late])) == pytest.approx(3.9 - 3.4)
+    assert two_claimants_s(History.of([*GOOD, *late]), surely=True) == pytest.approx(3.8 - 3.5)
+
+
+def test_a_claim_that_was_read_late_proves_no_second_claimant() -> None:
+    slow = Claim("w", "1", 2.9, 3.5, True, 1, 1)
+    history = History.of([claim("1", 0.0, 1), slow, claim("2", 3.0, 2), claim("2", 3.6, 2)])
+    assert two_claimants_s(history) == pytest.approx(3.5 - 3.0)
+    assert two_claimants_s(history, surely=True) == 0.0
 
 
 def test_a_second_reign_of_the_same_center_is_no_second_claimant() -> None:

@@ -35,7 +35,8 @@ class Trial:
             None: nothing of the kind was to be.
         handover_ms: from the old leader's last claim to the next one's first, both at their
             widest; None: no handover.
-        two_claimants_ms: for how long two centers claimed to lead.
+        two_claimants_ms: for how long at most two centers claimed to lead.
+        two_surely_ms: the same, at least: however late the observers were.
         leader_changes: during the trial.
         outage_ms: how long the leader that stays did not claim to lead.
         lag_ms: how long at most the victim served an older map than others did.
@@ -52,6 +53,7 @@ class Trial:
     calls: int = 0
     failed: int = 0
     faults: list[str] = field(default_factory=list)
+    two_surely_ms: float = 0.0
 
 
 def _judge(stage: Stage, since_s: float, leader: int, epoch: int) -> tuple[Trial, History]:
@@ -62,6 +64,7 @@ def _judge(stage: Stage, since_s: float, leader: int, epoch: int) -> tuple[Trial
     reigns = reigns_of(seen)
     trial.leader_changes = len({each.epoch for each in reigns} - {epoch})
     trial.two_claimants_ms = two_claimants_s(seen) * 1000.0
+    trial.two_surely_ms = two_claimants_s(seen, surely=True) * 1000.0
     first = history.first_read(epoch, [str(each) for each in stage.others(leader)])
     if first is not None:
         trial.took_ms = (first.return_s - since_s) * 1000.0

@@ -65,21 +65,21 @@ class Look(threading.Thread):
             waiting = {number, number + 1}
             while waiting:
                 data = sock.recv(1 << 20)
-                if not data or monotonic_s() - call_s > TIMEOUT_S:
+                return_s = monotonic_s()
+                if not data or return_s - call_s > TIMEOUT_S:
                     raise ConnectionError("closed, or too slow")
                 for event in decoder.receive_data(data):
                     if not isinstance(event, Reply) or event.error_code:
                         raise ConnectionError("refused")
                     waiting.remove(event.correlation_id)
                     if event.correlation_id == number:
-                        self._note_map(call_s, event.payload)
+                        self._note_map(call_s, return_s, event.payload)
                     else:
-                        self._note_claim(call_s, event.payload)
+                        self._note_claim(call_s, return_s, event.payload)
             number += 2
             self._ending.wait(EVERY_S)
 
-    def _note_map(self, call_s: float, payload: bytes) -> None:
-        return_s = monotonic_s()
+    def _note_map(self, call_s: float, return_s: float, payload: bytes) -> None:
         answer = center_pb2.PullResponse.FromString(payload)
         servers = None
         if answer.map:
@@ -92,8 +92,7 @@ class Look(threading.Thread):
         read = (call_s, return_s, held.epoch, held.version, self._digest, answer.stale, servers)
         self._writer.write(Read(NAME, self._center, *read))
 
-    def _note_claim(self, call_s: float, payload: bytes) -> None:
-        return_s = monotonic_s()
+    def _note_claim(self, call_s: float, return_s: float, payload: bytes) -> None:
         told = center_pb2.StatusResponse.FromString(payload)
         said = (told.leads, told.epoch, told.leader)
         self._writer.write(Claim(NAME, self._center, call_s, return_s, *said))
