@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -31,7 +32,9 @@ def test_every_call_asked_for_is_made(run: Any, serving: Any) -> None:
 def test_a_plain_object_is_loaded_for_a_while(run: Any, serving: Any) -> None:
     done = run("bench", serving.address, "Foo.Sum", "-d", "[1, 2]", "-z", "0.2", "-c", "4")
     assert done.status == 0
-    assert " 0 failed, in 0.2" in done.out
+    took = re.search(r" 0 failed, in (\d+\.\d\d) s: ", done.out)
+    assert took is not None, done.out
+    assert float(took[1]) >= 0.2  # how much longer is the machine's affair
     assert "p999" in done.out
 
 
