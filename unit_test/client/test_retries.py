@@ -82,8 +82,9 @@ def test_the_table_of_retries(
         except RpcError as exc:
             outcome = exc.errno
     assert outcome == errno
-    assert len(asked.requests) == 1
-    assert len(second.requests) == (0 if errno else 1)
+    # beside calls there may be probes, where the second server takes long
+    assert [each.service for each in asked.requests].count("Foo") == 1
+    assert [each.service for each in second.requests].count("Foo") == (0 if errno else 1)
     assert controller.retries == (0 if errno else 1)
 
 
