@@ -1,8 +1,8 @@
 """Junk for both ports of a center, as a process: `flood.py PEER CLIENT MESSAGES_PER_S SECONDS`.
 
-So many messages a second to each port, from two threads, bounded in time: nonsense of every
-kind, heartbeats of ZeroMQ, and at every turn of a cycle a reset of the connection. At the
-end it prints how many it sent to each port.
+So many messages a second to each port, from two threads: nonsense of every kind, heartbeats of
+ZeroMQ, and at every turn of a cycle a reset of the connection. Where a port takes them slower, it
+gets as many, for longer. At the end it prints how many it sent to each port.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from libevrpc.gen import center_pb2
 
 TICK_S = 0.01
 TICKS_PER_CONNECTION = 50
+LONGER_MAX = 10
+"""After so many times its span a flood ends, whatever it has sent."""
 RESET = (1).to_bytes(4, sys.byteorder) + bytes(4)
 """Linger for zero seconds: the close is a reset."""
 Make = Callable[[random.Random], bytes]
@@ -83,7 +85,7 @@ def greeting() -> bytes:
 class Flood(threading.Thread):
     """Floods one port."""
 
-    def __init__(self, address: str, hello: bytes, make: Make, rate: int, until_s: float) -> None:
+    def __init__(self, address: str, hello: bytes, make: Make, rate: int, span_s: float) -> None:
         super().__init__(name=f"flood-{address}")
         host, _, port = address.rpartition(":")
         rng = random.Random(address)
@@ -92,22 +94,26 @@ class Flood(threading.Thread):
         self._hello = hello
         self._batch = int(rate * TICK_S)
         self._junk = [make(rng) for _ in range(self._batch * 8)]
-        self._until_s = until_s
+        self._count = int(rate * span_s)
+        self._until_s = monotonic_s() + LONGER_MAX * span_s
         self._pause = threading.Event()
 
     def run(self) -> None:
         due_s = monotonic_s()
-        while due_s < self._until_s:
+        while self.sent < self._count and monotonic_s() < self._until_s:
             try:
                 with socket.create_connection(self.address, 1.0) as sock:
                     sock.sendall(self._hello)
                     for _ in range(TICKS_PER_CONNECTION):
+                        if self.sent >= self._count:
+                            break
                         self._send(sock)
                         due_s += TICK_S
                         self._pause.wait(max(0.0, due_s - monotonic_s()))
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             except OSError:  # hung up on, as it deserves
                 due_s = max(due_s, monotonic_s() - TICK_S)
+                self._pause.wait(TICK_S)
 
     def _send(self, sock: socket.socket) -> None:
         sock.settimeout(1.0)
@@ -124,10 +130,9 @@ class Flood(threading.Thread):
 
 def main() -> None:
     peer, client, rate, seconds = sys.argv[1:]
-    until_s = monotonic_s() + float(seconds)
     floods = [
-        Flood(peer, greeting(), peer_junk, int(rate), until_s),
-        Flood(client, b"", client_junk, int(rate), until_s),
+        Flood(peer, greeting(), peer_junk, int(rate), float(seconds)),
+        Flood(client, b"", client_junk, int(rate), float(seconds)),
     ]
     sys.stdout.write("flooding\n")
     sys.stdout.flush()

@@ -35,7 +35,7 @@ def test_calls_and_maps_go_on_while_both_ports_of_the_leader_are_flooded(stage: 
     finally:
         flood.end()
     seen = stage.history().between(before_s)
-    assert min(sent) >= MESSAGES_PER_S * SECONDS * 0.8, sent
+    assert min(sent) >= MESSAGES_PER_S * SECONDS, sent
     assert {reign.epoch for reign in reigns_of(seen)} == {epoch}
     assert stage.leader() == leader
     assert faults_of(stage.history()) == []
