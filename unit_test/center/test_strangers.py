@@ -23,7 +23,7 @@ PARTS = 200
 BATCHES = 20
 PAUSE_S = 0.05
 WAIT_S = 20.0
-CALM = "lease_s = 0.6\npatience_s = 0.9\n"
+CALM = "lease_s = 1.0\npatience_s = 1.5\n"
 READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(48) + bytes([4, len(READY)]) + READY
 BATCH = b"\x01\x20" + bytes(32)

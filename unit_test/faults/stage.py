@@ -21,12 +21,13 @@ from libevrpc.clock import monotonic_s
 from libevrpc.gen import center_pb2
 from unit_test.faults.fix_netns import Host, Network
 from unit_test.faults.history import History
-from unit_test.interop.clusters import Cluster, Process, ask, wait_until
+from unit_test.interop.clusters import WAIT_S, Cluster, Process, ask, wait_until
 
 __all__ = ["CALM", "EDGE", "Stage"]
 
-CALM = "lease_s = 0.6\npatience_s = 0.9\n"
-"""Settings for tests beside other work: no leader loses its lease because the machine is busy."""
+CALM = "lease_s = 1.0\npatience_s = 1.5\n"
+"""Settings for tests beside other work: no leader loses its lease because the machine is busy,
+or stood still for half a second."""
 
 CALLS_MIN = 20
 EDGE = "edge"
@@ -220,7 +221,7 @@ class Stage(Cluster):
     def pull(self, center: int) -> center_pb2.PullResponse:
         """Return what a center answers who asks for the whole map."""
         found: center_pb2.PullResponse | None = ask(
-            self.address(center), "Pull", center_pb2.PullRequest(), center_pb2.PullResponse
+            self.address(center), "Pull", center_pb2.PullRequest(), center_pb2.PullResponse, WAIT_S
         )
         assert found is not None, f"no answer of center {center}\n{self.logs()}"
         return found
@@ -237,7 +238,7 @@ class Stage(Cluster):
         """Report a server, to one center."""
         request: Any = center_pb2.ReportRequest(address=address, services=["x.Y"], session="s")
         found: center_pb2.ReportResponse | None = ask(
-            self.address(center), "Report", request, center_pb2.ReportResponse
+            self.address(center), "Report", request, center_pb2.ReportResponse, WAIT_S
         )
         assert found is not None, f"no answer of center {center}\n{self.logs()}"
         return found

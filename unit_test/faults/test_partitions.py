@@ -14,7 +14,7 @@ from unit_test.faults.trials import FIVE_TRIALS, RESETS, TRIALS
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.alone]
 
-CALM_LEASE_MS = 600.0
+CALM_LEASE_MS = 1000.0
 SOON_MS = 5000.0
 """Ample: how soon it is on an idle machine, the tool tells."""
 
