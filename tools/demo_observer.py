@@ -177,9 +177,10 @@ class Observer:
         def newer(seen: list[Sighting | None]) -> list[float]:
             return [each.at_s for each in seen if each is not None and each.epoch > than]
 
-        if not self.wait(lambda seen: bool(newer(seen)), centers, within_s):
-            return None
-        return min(newer([self.serving[each] for each in centers]))
+        with self._changed:  # until it is read: a center may fall silent at any moment
+            if not self.wait(lambda seen: bool(newer(seen)), centers, within_s):
+                return None
+            return min(newer([self.serving[each] for each in centers]))
 
     def gone(self, address: str, centers: list[int], within_s: float) -> float | None:
         """Wait until none of `centers` serves `address`; returns the moment of the last one."""
@@ -187,10 +188,11 @@ class Observer:
         def without(seen: list[Sighting | None]) -> bool:
             return all(each is not None and address not in each.servers for each in seen)
 
-        if not self.wait(without, centers, within_s):
-            return None
-        seen = [self.serving[each] for each in centers]
-        return max(each.at_s for each in seen if each is not None)
+        with self._changed:  # until it is read: a center may fall silent at any moment
+            if not self.wait(without, centers, within_s):
+                return None
+            seen = [self.serving[each] for each in centers]
+            return max(each.at_s for each in seen if each is not None)
 
     # -- calls --------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ def test_a_newer_epoch_and_a_gone_server_have_their_moment(
     second.map = a_map(2, 1, 5, 6)
     served_s = observer.newer_epoch(1, [1, 2], 5.0)
     assert served_s is not None
-    assert began_s < served_s < began_s + 1.0
+    assert began_s < served_s <= monotonic_s()
     second.map = a_map(2, 2, 5)
     assert observer.gone("127.0.0.1:6", [1, 2], 0.05) is None  # the first still names it
     first.map = second.map
@@ -117,7 +117,9 @@ def test_a_center_that_goes_back_over_a_restart_is_a_violation(
     assert not observer.settled({"127.0.0.1:5"}, [1, 2], 0.01)
     first.map = a_map(4, 1, 5)
     first.failing = False
-    wait_until(lambda: observer.violations == ["center 1 went back from (5, 3) to (4, 1)"])
+    wait_until(lambda: observer.violations)
+    # each time that it is served, which is again and again
+    assert set(observer.violations) == {"center 1 went back from (5, 3) to (4, 1)"}
 
 
 STAGE = """
