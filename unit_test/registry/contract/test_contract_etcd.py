@@ -33,7 +33,10 @@ class EtcdHarness(Harness):
     def lose_sessions(self) -> None:
         address = self._cluster.address(1)
         for lease in ask(address, "/v3/lease/leases", {}).get("leases", []):
-            ask(address, "/v3/lease/revoke", {"ID": lease["ID"]})
+            try:
+                ask(address, "/v3/lease/revoke", {"ID": lease["ID"]})
+            except AssertionError as exc:  # one of an earlier test may just have ended
+                assert "lease not found" in str(exc)
 
     def close(self) -> None:
         self.up()
