@@ -11,10 +11,11 @@ import datetime
 import logging
 import os
 import queue
+import select
 import signal
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
@@ -56,8 +57,9 @@ class StreamSink:
         self._fd = fd
 
     def write(self, lines: Sequence[LogLine]) -> None:
-        """See `LogSink.write`."""
-        _write_all(self._fd, lines)
+        """See `LogSink.write`. What another process writes there never comes within a line."""
+        for piece in _pieces(lines, select.PIPE_BUF):
+            _write_all(self._fd, piece)
 
     def close(self) -> None:
         """Do nothing: the descriptor is not ours."""
@@ -76,7 +78,7 @@ class DailyFiles:
     def write(self, lines: Sequence[LogLine]) -> None:
         """See `LogSink.write`."""
         for day, of_day in groupby(lines, lambda line: datetime.date.fromtimestamp(line[0])):
-            _write_all(self._file_of(day), list(of_day))
+            _write_all(self._file_of(day), b"".join([_encoded(text) for _, text in of_day]))
 
     def open(self) -> None:
         """Open the file of today, before the queue has begun.
@@ -264,9 +266,28 @@ def _end_with(number: int, frame: FrameType | None) -> None:
     os.kill(os.getpid(), number)
 
 
-def _write_all(fd: int, lines: Sequence[LogLine]) -> None:
-    text = "".join([text for _, text in lines])
-    data = memoryview(text.encode("utf-8", "backslashreplace"))
+def _pieces(lines: Sequence[LogLine], bytes_max: int) -> Iterator[bytes]:
+    """Join lines while they fit: a pipe takes so many bytes whole, from several processes too.
+
+    A longer line is a piece of its own.
+    """
+    piece = b""
+    for _, text in lines:
+        line = _encoded(text)
+        if piece and len(piece) + len(line) > bytes_max:
+            yield piece
+            piece = b""
+        piece += line
+    if piece:
+        yield piece
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _write_all(fd: int, whole: bytes) -> None:
+    data = memoryview(whole)
     while data:
         data = data[os.write(fd, data) :]
 
