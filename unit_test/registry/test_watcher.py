@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from libevrpc.clock import monotonic_s
 from libevrpc.core import watching
 from libevrpc.core.backoff import BackoffPolicy
 from libevrpc.core.endpoints import Endpoint, EndpointSet
@@ -98,16 +99,18 @@ def test_a_thousand_changes_are_told_in_a_few_lists(
     )
     resolver.start(lists.put)
     next_told(registry.told, "wait")
+    begun_s = monotonic_s()
     for number in range(1000):
         registry.change(Endpoint("a", 1, weight=number))
     registry.change(B)
     while lists.get(timeout=WAIT_S) != told(B):
         pass
+    took_s = monotonic_s() - begun_s
     resolver.close()
     fetches = 0
     while not registry.told.empty():
         fetches += registry.told.get()[0] == "fetch"
-    assert fetches < 50
+    assert fetches <= 2 + took_s / 0.2  # the window; it takes a moment
 
 
 def test_while_the_registry_fails_the_list_stays(
