@@ -45,7 +45,6 @@ class GuestSide:
         "_answers",
         "_decoder",
         "_going_on",
-        "_owed",
         "_paused",
         "_session",
         "_shard",
@@ -59,15 +58,9 @@ class GuestSide:
         self._shard = shard
         self._transport = transport
         self._decoder = decoder
-        self._owed: dict[object, None] = {}
         self._answers = 0
         self._going_on = False
         self._paused = False
-
-    @property
-    def owing(self) -> bool:
-        """True while a reply is on its way from a worker to the loop."""
-        return bool(self._owed)
 
     # -- requests in --------------------------------------------------------------------
 
@@ -130,19 +123,19 @@ class GuestSide:
             self._note(encoded)
             self.write(request, encoded)
             return True
-        mark = object()
-        self._owed[mark] = None  # before the call is out: a server that stops looks at both
+        mark, owed = object(), in_flight.replying
+        owed[mark] = None  # see `InFlight`: until the loop has written it
         if in_flight.pop(call, GONE) is GONE:
-            del self._owed[mark]
+            del owed[mark]
             return False
         self._note(encoded)
 
         def write() -> None:
-            del self._owed[mark]
+            del owed[mark]
             self.write(request, encoded)
 
         if not loop.post(write):
-            del self._owed[mark]
+            del owed[mark]
         return True
 
     def _note(self, encoded: object) -> None:

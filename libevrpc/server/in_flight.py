@@ -21,14 +21,15 @@ class InFlight(dict["ServerCall", None]):
 
     Attributes:
         replying: the threads that have popped a call, or are about to, and write its reply. A
-            thread enters itself before it pops and leaves once the transport has the reply.
+            thread enters itself before it pops and leaves once the transport has the reply. For
+            a call of another wire, whose reply the loop writes, it enters a mark of that call.
     """
 
     __slots__ = ("replying",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.replying: dict[int, None] = {}
+        self.replying: dict[object, None] = {}
 
     def owed(self) -> int:
         """Count the calls whose reply is not in the transport yet. Any thread.

@@ -469,8 +469,7 @@ class Session:
     def idle(self, but: ServerCall | None = None) -> bool:
         """Tell whether no call is in flight, or only `but`, and no reply waits."""
         calls = self.in_flight.owed()
-        owing = self.guests is not None and self.guests.owing
-        return calls <= (but in self.in_flight) and not owing and not self._transport.unsent_bytes
+        return calls <= (but in self.in_flight) and not self._transport.unsent_bytes
 
     def close(self, reason: str) -> None:
         """Close the connection. Any thread."""

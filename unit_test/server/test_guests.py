@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import ANY
 
 import pytest
 
 from libevrpc import ConfigError, Deferred, RpcError, RpcServer, ServerController, StatusCode
 from libevrpc.clock import monotonic_s
+from libevrpc.core.conn_timers import ConnectionTimers
 from libevrpc.core.hello import ONEWAY_FIELD
 from libevrpc.core.prpc import PrpcDecoder, Reply, WireLimits
 from libevrpc.core.wires import HELD_BYTES_MAX, Wire
 from libevrpc.credentials import write_secret
 from libevrpc.server import guests
+from libevrpc.server.guest_calls import GuestSide
 from libevrpc.server.guests import GuestContext
 from unit_test.fix_rpc import WAIT_S, Raw, Serving, body, wait_until
 from unit_test.server.line_wire import CallReader, lines
@@ -167,6 +170,33 @@ def test_close_behind_a_reply_loses_none_of_it(
     assert peer.ended()
     peer.sock.close()
     wait_until(lambda: serving.server.statistics().connections == 0)
+
+
+def test_an_answer_on_its_way_to_the_loop_is_no_idleness(
+    serve: Callable[..., Serving], talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, goes_on = threading.Event(), threading.Event()
+    looks: list[float] = []
+    due = ConnectionTimers.due
+
+    def note(self: GuestSide, encoded: object) -> None:
+        answered.set()
+        goes_on.wait(WAIT_S)
+
+    def looked(self: ConnectionTimers, owed: int, unsent_since_s: float | None) -> Any:
+        looks.append(monotonic_s())
+        return due(self, owed, unsent_since_s)
+
+    monkeypatch.setattr(GuestSide, "_note", note)
+    monkeypatch.setattr(ConnectionTimers, "due", looked)
+    serving = serve(idle_timeout_s=0.05)
+    peer = talk(serving)
+    peer.echo("x")
+    assert answered.wait(WAIT_S)
+    since_s = monotonic_s()
+    wait_until(lambda: looks[-1] > since_s + 0.1)
+    goes_on.set()
+    assert peer.line() == ok("x")
 
 
 def test_finished_connection_does_not_wait_for_ever(serving: Serving, talk: Talk) -> None:
