@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from libevrpc import RpcClient
@@ -21,12 +22,12 @@ WITH_US = ("setpriv", "--pdeathsig", "TERM")  # ends a program when we end, even
 NODES = (1, 2, 3)
 
 
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return ports
+def held_port(stack: ExitStack) -> int:
+    """Return a port that nobody is given who asks for any, until `stack` ends: it is bound."""
+    sock = stack.enter_context(socket.socket())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # who names it may listen there
+    sock.bind(("127.0.0.1", 0))
+    return int(sock.getsockname()[1])
 
 
 def start_node(folder: Path, number: int) -> subprocess.Popen[str]:
@@ -72,10 +73,10 @@ def play(folder: Path, nodes: Sequence[subprocess.Popen[str]], target: str) -> i
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        ports = free_ports(2 * len(NODES))
-        peers, clients = ports[: len(NODES)], ports[len(NODES) :]
+        peers = [held_port(stack) for _ in NODES]
+        clients = [held_port(stack) for _ in NODES]
         lines = [
             f"{number} 127.0.0.1 {peer} {client}\n"
             for number, peer, client in zip(NODES, peers, clients, strict=True)

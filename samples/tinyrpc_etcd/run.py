@@ -64,13 +64,17 @@ def answers(address: str) -> bool:
     return False
 
 
+def held_port(stack: ExitStack) -> int:
+    """Return a port that nobody is given who asks for any, until `stack` ends: it is bound."""
+    sock = stack.enter_context(socket.socket())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # who names it may listen there
+    sock.bind(("127.0.0.1", 0))
+    return int(sock.getsockname()[1])
+
+
 def start_etcd(stack: ExitStack, program: str, folder: Path) -> str:
     """Start an etcd of one on free ports; returns its address."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as two,
-    ):
-        mine, peers = (f"127.0.0.1:{sock.getsockname()[1]}" for sock in (one, two))
+    mine, peers = (f"127.0.0.1:{held_port(stack)}" for _ in range(2))
     command = [
         *(
             *WITH_US,
