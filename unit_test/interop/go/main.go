@@ -66,11 +66,11 @@ func callAll(address string, spoken dialect, connect bool) error {
 	if err := atOnce(foo); err != nil {
 		return err
 	}
-	hasty, err := dial(address, spoken, connect, 50*time.Millisecond)
+	hasty, err := dial(address, spoken, connect, 500*time.Millisecond)
 	if err != nil {
 		return err
 	}
-	wanted := "rpc server: request handle timeout: expect within 50ms"
+	wanted := "rpc server: request handle timeout: expect within 500ms"
 	if err := expectError(hasty, "Foo.Sleep", Args{60, 0}, wanted); err != nil {
 		return err
 	}
