@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -57,33 +59,50 @@ def test_a_sample_runs_by_one_command(folder: Path) -> None:
         assert sum("broadcast Foo.Sleep: no answer" in line for line in lines) in (2, 3)
 
 
+@pytest.fixture
+def full_pipe() -> Iterator[int]:
+    """A pipe that takes nothing: who has printed to it cannot end before it is killed."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    yield writer
+    os.close(writer)
+    os.close(reader)
+
+
 @pytest.mark.parametrize("name", ["echo", "mprpc_user", "tinyrpc_etcd"])
-def test_a_sample_that_is_killed_leaves_no_servers_behind(name: str, tmp_path: Path) -> None:
-    """The others start theirs with the same words."""
+def test_a_sample_that_is_killed_leaves_no_servers_behind(name: str, full_pipe: int) -> None:
+    """The others start theirs with the same words. What is printed waits for the end, and there
+    for ever, so that the client is there however late we look.
+    """
     for path in ROOT.glob("samples/*/run.py"):
         text = path.read_text()
         starts = len(re.findall(r"Popen\(command", text))
         assert 1 <= starts <= len(re.findall(r"\*WITH_US,", text)), path
-    sample = Process([f"samples/{name}/run.py"], tmp_path / "log")
-    begun = psutil.Process(sample.pid)
+    buffered = {key: each for key, each in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    words = [sys.executable, f"samples/{name}/run.py"]
+    sample = psutil.Popen(words, cwd=ROOT, env=buffered, stdout=full_pipe)
+    found: list[psutil.Process] = []
 
-    def children(clients: bool) -> list[psutil.Process]:
-        found = begun.children(recursive=True)
-        return [each for each in found if clients is bool(CLIENTS & set(words_of(each)))]
+    def works() -> bool:
+        found[:] = sample.children(recursive=True)
+        assert sample.poll() is None, "it has ended by itself"
+        return any(is_client(each) for each in found)
 
     try:
-        wait_until(lambda: children(clients=True) or not begun.is_running(), RUN_S)
-        found = children(clients=False)
-        sample.signal(signal.SIGKILL)
-        assert found
-        try:
-            wait_until(lambda: all(is_over(each) for each in found), RUN_S)
-        finally:
-            for each in found:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    each.kill()
+        wait_until(works, RUN_S)
+        sample.kill()
+        servers = [each for each in found if not is_client(each)]
+        assert servers
+        wait_until(lambda: all(is_over(each) for each in servers), RUN_S)
     finally:
-        sample.end()
+        for each in (sample, *found):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        sample.wait()
 
 
 def is_over(process: psutil.Process) -> bool:
@@ -94,11 +113,11 @@ def is_over(process: psutil.Process) -> bool:
         return True
 
 
-def words_of(process: psutil.Process) -> list[str]:
-    """Return the file names in a process's command line."""
+def is_client(process: psutil.Process) -> bool:
+    """Tell by its command line whether a process is a sample's client."""
     with contextlib.suppress(psutil.Error):
-        return [Path(word).name for word in process.cmdline()]
-    return []
+        return not CLIENTS.isdisjoint(Path(word).name for word in process.cmdline())
+    return False
 
 
 def test_the_echo_sample_answers_in_every_way() -> None:
