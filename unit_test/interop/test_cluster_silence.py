@@ -30,9 +30,12 @@ def test_empty_centers_say_for_whom_they_wait(tmp_path: Path) -> None:
             assert address in status.waiting
         cluster.restart(3)
         cluster.leader()
-        status = cluster.status(1)
-        assert status is not None
-        assert status.waiting == ""
+
+        def waits_no_more() -> bool:
+            status = cluster.status(1)
+            return status is not None and status.waiting == ""
+
+        wait_until(waits_no_more, what=cluster.logs())
 
 
 def test_centers_with_different_lists_name_each_other(tmp_path: Path) -> None:
