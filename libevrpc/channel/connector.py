@@ -19,6 +19,7 @@ from libevrpc.channel.dial import (
     DialTimes,
     cannot_connect,
     dial_in_background,
+    met_itself,
     numeric_address,
 )
 from libevrpc.core.endpoints import Endpoint
@@ -200,6 +201,8 @@ class _Attempt:
 
     def _end(self, number: int) -> None:
         self._connector.left(self)
+        if self._sock is not None and not number and met_itself(self._sock):
+            number = errno.ECONNREFUSED
         if self._sock is not None and not number:
             self._connector.trouble = 0
             self._on_done(self._sock)

@@ -27,6 +27,7 @@ __all__ = [
     "cannot_connect",
     "dial",
     "dial_in_background",
+    "met_itself",
     "numeric_address",
 ]
 
@@ -98,6 +99,16 @@ def numeric_address(endpoint: Endpoint) -> Address | None:
     return found[0] if found else None
 
 
+def met_itself(sock: socket.socket) -> bool:
+    """True where the system gave a connecting socket the very port that it dials: it is its own
+    peer then, nobody answers, and whose port that is cannot listen on it again. Any thread.
+    """
+    try:
+        return bool(sock.getsockname() == sock.getpeername())
+    except OSError:  # it has been reset already
+        return False
+
+
 def dial_in_background(
     endpoint: Endpoint,
     times: DialTimes,
@@ -126,6 +137,8 @@ def _connect(family: socket.AddressFamily, address: Any, timeout_s: float) -> so
             sock.connect(address)
         except TimeoutError:
             raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
+        if met_itself(sock):
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         tune_socket(sock)
     except BaseException:
         sock.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -194,6 +195,31 @@ def test_dial_says_why_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = dial(parse_endpoint("some-name.invalid:1"), TIMES)
     assert isinstance(busy, CallFailure)
     assert "are being resolved already" in busy.text
+
+
+class Own(socket.socket):
+    """One that the system gives the port that it dials, as it may where nobody listens there."""
+
+    def connect(self, address: Any) -> None:
+        self.bind(address)
+        super().connect(address)
+
+    def connect_ex(self, address: Any) -> int:
+        self.bind(address)
+        return super().connect_ex(address)
+
+
+@pytest.mark.parametrize("wire", ["prpc", "mprpc"])
+def test_a_socket_that_is_its_own_peer_has_met_nobody(
+    monkeypatch: pytest.MonkeyPatch, wire: str
+) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setattr(socket, "socket", Own)
+    with (
+        RpcClient(address, wire=wire, retries_max=0) as client,
+        pytest.raises(RpcError, match=f"{address}: cannot connect: Connection refused"),
+    ):
+        client.stub(ECHO).Echo(request("x"), timeout_s=WAIT_S)
 
 
 def test_slow_resolver_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
