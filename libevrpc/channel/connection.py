@@ -29,6 +29,8 @@ from libevrpc.loop.transport import Transport
 
 __all__ = ["Connection", "ConnectionOptions"]
 
+_LOOK_AGAIN_S = 0.005
+"""How often a client that closes looks whether its one-way requests have left."""
 CANCELS_MAX = 64
 """Calls given up before the peer said hello, of which it is told then; further ones end at their
 deadline."""
@@ -174,9 +176,16 @@ class Connection(ReaderBaton):
             self._send(None, cancel_frame(self.next_id(), call_id))
 
     def settle(self, timeout_s: float) -> None:
-        """Wait for the dial if one-way requests are to be sent then. No loop thread."""
+        """Wait until one-way requests have left: for the dial, and for the peer. No loop thread."""
+        until_s = time.monotonic() + timeout_s
         if any(call is None or type(call) is OnewayCall for call, _ in list(self._waiting)):
             self._opened.wait(max(0.0, timeout_s))
+        transport = self._transport
+        while transport is not None and transport.unsent_bytes and not self._pending:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0.0:
+                break
+            threading.Event().wait(min(left_s, _LOOK_AGAIN_S))
 
     def close(self, text: str) -> None:
         """End the connection; calls in flight fail. Any thread, any number of times."""

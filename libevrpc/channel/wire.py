@@ -62,7 +62,7 @@ class ClientConnection(Protocol):
         """Give `call` up; False: it is done already."""
 
     def settle(self, timeout_s: float) -> None:
-        """Wait for a dial if one-way requests are to be sent then. No loop thread."""
+        """Wait until one-way requests have left, dial included. No loop thread."""
 
     def close(self, text: str) -> None:
         """End; calls in flight fail. Any number of times."""

@@ -282,7 +282,8 @@ class RpcClient:
     def close(self) -> None:
         """Close the connections; calls in flight fail. Any number of times.
 
-        One-way requests that wait for a connection have a second to get on their way.
+        One-way requests that wait for a connection, or for their server to read, have a second to
+        get on their way.
         """
         with self._lock:
             if self._closed:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from libevrpc import Balancer, EndpointState, RpcClient, RpcError, RpcServer
+from libevrpc.client import lease
 from libevrpc.core.prpc import Request
 from unit_test.client.test_remembered import center, client_at, dead, foo_map, remember
 from unit_test.fix_channel import Fake
@@ -136,6 +137,25 @@ def test_a_client_that_closes_says_what_it_could_not_send(caplog: pytest.LogCapt
         client.oneway("Foo.tell", 1)
         client.close()
     assert "one-way calls lost count=1" in caplog.text
+
+
+def test_a_client_that_closes_lets_long_ones_leave(
+    serve: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are longer than what the kernel keeps of them."""
+    monkeypatch.setattr(lease, "_SETTLE_S", WAIT_S)
+
+    class Lengths(Told):
+        def take(self, data: bytes) -> None:
+            self.tell(len(data))
+
+    told, serving = Lengths(), serve()
+    serving.server.add_object(told, name="Told")
+    with RpcClient(serving.address) as client:
+        assert client.call("Foo.Sum", 1) == 1
+        for _ in range(3):
+            client.oneway("Told.take", bytes(10_000_000))
+    assert told.heard(3) == [10_000_000] * 3
 
 
 def test_a_stopping_server_is_left_without_a_loss(serve: Callable[..., Serving]) -> None:
