@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 import coverage
 import pytest
+from coverage.exceptions import CoverageWarning
 
 PURE_PACKAGES = ("libevrpc/core", "center/core")
 PURE_PERCENT = 100.0
@@ -59,11 +61,16 @@ def shortfalls(report: Mapping[str, Any]) -> Iterator[Shortfall]:
 
 
 def measure(running: coverage.Coverage) -> tuple[dict[str, Any], str]:
-    """Gather what this process and its children covered: the JSON report and a table."""
+    """Gather what this process and its children covered: the JSON report and a table.
+
+    What a child was writing when it was killed counts for nothing, and is told as a warning.
+    """
     running.stop()
     running.save()
     whole = coverage.Coverage()
-    whole.combine()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CoverageWarning)
+        whole.combine()
     whole.save()
     with tempfile.TemporaryDirectory() as folder:
         outfile = Path(folder, "coverage.json")

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
 from tools.coverage_gate import shortfalls
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PROJECT = {
+    "setup.cfg": "[tool:pytest]\nfilterwarnings = error\n[coverage:run]\n"
+    "branch = true\nparallel = true\nsource = counted\n",
+    "counted/__init__.py": "NAME = 1\n",
+    "test_it.py": "import counted\n\ndef test_it():\n    assert counted.NAME == 1\n",
+    ".coverage.of.pid7.killed": "SQLite format 3, but not for long",
+}
 
 
 def summary(lines: tuple[int, int], branches: tuple[int, int] = (0, 0)) -> dict[str, object]:
@@ -54,3 +70,33 @@ def test_lines_cannot_make_up_for_branches() -> None:
 
 def test_a_file_without_code_is_whole() -> None:
     assert complaints({"libevrpc/core/__init__.py": summary((0, 0))}) == []
+
+
+@pytest.mark.live
+def test_what_a_killed_process_was_writing_fails_nobody(tmp_path: Path) -> None:
+    for name, text in PROJECT.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    words = [
+        "coverage",
+        "run",
+        "-m",
+        "pytest",
+        "-p",
+        "tools.coverage_gate",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "TOTAL" in done.stdout
+    assert ".coverage.of.pid7.killed" in done.stdout, "it is told"
