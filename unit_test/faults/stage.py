@@ -53,6 +53,8 @@ class Stage(Cluster):
         disk_kib: size of a disk of its own for each center; 0: all share ours.
     """
 
+    answer_s = 2.0  # one that is cut off does not even refuse
+
     def __init__(
         self,
         folder: Path,

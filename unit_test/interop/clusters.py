@@ -130,6 +130,9 @@ class Process:
 class Cluster:
     """Centers with folders below `folder`; `with` ends every process it started."""
 
+    answer_s = 10.0
+    """Longest wait for the answer of a center that runs; one that is dead refuses at once."""
+
     def __init__(self, folder: Path, centers: int = 3, settings: str = "") -> None:
         self.folder = folder
         self._config = folder / "center.ini"
@@ -255,7 +258,11 @@ class Cluster:
     def status(self, center: int) -> Status | None:
         """Return what a center says of itself."""
         found: Status | None = ask(
-            self.address(center), "Status", center_pb2.StatusRequest(), center_pb2.StatusResponse
+            self.address(center),
+            "Status",
+            center_pb2.StatusRequest(),
+            center_pb2.StatusResponse,
+            self.answer_s,
         )
         return found
 
@@ -266,6 +273,7 @@ class Cluster:
             "Pull",
             center_pb2.PullRequest(service=service),
             center_pb2.PullResponse,
+            self.answer_s,
         )
         return ClusterMap.decode(found.map) if found is not None and found.map else None
 
