@@ -6,10 +6,11 @@ and a missed gate makes pytest itself exit with 1.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import sqlite3
 import tempfile
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from typing import Any
 
 import coverage
 import pytest
-from coverage.exceptions import CoverageWarning
 
 PURE_PACKAGES = ("libevrpc/core", "center/core")
 PURE_PERCENT = 100.0
@@ -60,17 +60,32 @@ def shortfalls(report: Mapping[str, Any]) -> Iterator[Shortfall]:
                 yield Shortfall(group, what, percent, wanted)
 
 
-def measure(running: coverage.Coverage) -> tuple[dict[str, Any], str]:
-    """Gather what this process and its children covered: the JSON report and a table.
+def drop_halves(data_file: Path) -> list[str]:
+    """Remove what processes were writing when they were killed: it would end the whole run.
 
-    What a child was writing when it was killed counts for nothing, and is told as a warning.
+    Returns a line for each.
     """
+    told = []
+    for path in sorted(data_file.absolute().parent.glob(f"{data_file.name}.*")):
+        with contextlib.closing(sqlite3.connect(path)) as found:
+            try:
+                found.execute("SELECT * FROM coverage_schema").fetchall()
+                whole = found.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            except sqlite3.DatabaseError:
+                whole = False
+        if not whole:
+            path.unlink()
+            told.append(f"{path.name}: its process was killed when it wrote that")
+    return told
+
+
+def measure(running: coverage.Coverage) -> tuple[dict[str, Any], str]:
+    """Gather what this process and its children covered: the JSON report and a table."""
     running.stop()
     running.save()
     whole = coverage.Coverage()
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", CoverageWarning)
-        whole.combine()
+    dropped = drop_halves(Path(str(whole.get_option("run:data_file"))))
+    whole.combine()
     whole.save()
     with tempfile.TemporaryDirectory() as folder:
         outfile = Path(folder, "coverage.json")
@@ -78,7 +93,7 @@ def measure(running: coverage.Coverage) -> tuple[dict[str, Any], str]:
         report: dict[str, Any] = json.loads(outfile.read_text())
     table = io.StringIO()
     whole.report(file=table)
-    return report, table.getvalue()
+    return report, "\n".join([table.getvalue().rstrip(), *dropped])
 
 
 @pytest.hookimpl(trylast=True)  # once the other processes of a shared run have ended
