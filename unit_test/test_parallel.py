@@ -11,17 +11,45 @@ import pytest
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parents[1]
 TESTS = """
+import fcntl
+import os
 import pathlib
 import threading
 
 import pytest
 
 LOG = pathlib.Path({log!r})
+DOOR = pathlib.Path(os.environ["LIBEVRPC_TEST_LOCKS"], "door")
 
 
 def note(what):
     with LOG.open("a") as log:
         log.write(f"{{what}} {name}\\n")
+
+
+def until(holds):
+    pause = threading.Event()
+    for _ in range(2000):
+        if holds():
+            return
+        pause.wait(0.01)
+    pytest.fail("did not happen")
+
+
+def both_began():
+    told = LOG.read_text()
+    return "begin beside a" in told and "begin beside b" in told
+
+
+def alone_has_begun_or_waits():
+    if "begin alone" in LOG.read_text():
+        return True
+    with DOOR.open("wb") as door:
+        try:
+            fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -35,7 +63,10 @@ def test_alone(number):
 @pytest.mark.parametrize("number", range({beside}))
 def test_beside(number):
     note("begin beside")
-    threading.Event().wait(0.01)
+    if number == 0:
+        until(both_began)
+    if (number, {name!r}) == (1, "b"):  # what is alone comes while b goes on
+        until(alone_has_begun_or_waits)
     note("end beside")
 """
 
@@ -61,7 +92,7 @@ def test_what_is_marked_alone_has_the_machine_to_itself(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\nmarkers =\n    alone: by itself\n    slow: long\n    xdist_group: together\n"
     )
-    for name, beside in (("a", 20), ("b", 60)):  # what is alone comes while b goes on
+    for name, beside in (("a", 3), ("b", 9)):
         text = TESTS.format(log=str(log), name=name, beside=beside)
         (tmp_path / f"test_{name}.py").write_text(text)
     run_shared(tmp_path)
