@@ -55,6 +55,12 @@ fi
 
 echo "installing: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -q || fail "apt-get update failed"
-apt-get install -q -y --no-install-recommends "${missing[@]}" || fail "apt-get install failed"
+# A machine that has just started may be at its own updates, and a mirror may miss a beat.
+patiently() { apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5 "$@"; }
+for try in 1 2 3; do
+  if patiently update; then break; fi
+  if [ "$try" = 3 ]; then fail "apt-get update failed"; fi
+  sleep 10  # the lists have a lock that apt-get does not wait for
+done
+patiently install -y --no-install-recommends "${missing[@]}" || fail "apt-get install failed"
 for package in "${missing[@]}"; do disable_units_of "$package"; done
