@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from libevrpc import RpcClient
-from unit_test.interop.clusters import Cluster, wait_until
+from unit_test.interop.clusters import WAIT_S, Cluster, wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 REPORT_S = 0.2
@@ -45,14 +45,16 @@ def test_server_slowed_to_half_loses_about_half_of_its_slots(tmp_path: Path) -> 
 
             def load() -> None:
                 while not ended.is_set():
-                    client.call("Work.do", key=str(next(keys)))
+                    client.call("Work.do", key=str(next(keys)), timeout_s=WAIT_S)
 
             callers = [threading.Thread(target=load) for _ in range(CALLERS)]
             for caller in callers:
                 caller.start()
             slowed = addresses[0]
             try:
-                wait_until(lambda: min(shares(cluster).values()) > 0.27, 60.0, "equal shares")
+                wait_until(
+                    lambda: min(shares(cluster).values(), default=0.0) > 0.27, 60.0, "equal shares"
+                )
                 before = shares(cluster)[slowed]
                 with RpcClient(slowed) as direct:
                     direct.call("Work.slow", 0.5)

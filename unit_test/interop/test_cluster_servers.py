@@ -53,7 +53,7 @@ def port() -> Iterator[str]:
 def report(cluster: Cluster, address: str, **fields: Any) -> center_pb2.ReportResponse:
     request = center_pb2.ReportRequest(address=address, services=["x.Y"], **fields)
     response: center_pb2.ReportResponse | None = ask(
-        cluster.address(1), "Report", request, center_pb2.ReportResponse
+        cluster.address(1), "Report", request, center_pb2.ReportResponse, cluster.answer_s
     )
     assert response is not None
     return response
@@ -61,7 +61,10 @@ def report(cluster: Cluster, address: str, **fields: Any) -> center_pb2.ReportRe
 
 def goodbye(cluster: Cluster, address: str, session: str = "") -> None:
     request = center_pb2.GoodbyeRequest(address=address, session=session)
-    assert ask(cluster.address(1), "Goodbye", request, center_pb2.GoodbyeResponse) is not None
+    response = ask(
+        cluster.address(1), "Goodbye", request, center_pb2.GoodbyeResponse, cluster.answer_s
+    )
+    assert response is not None
 
 
 @pytest.mark.alone  # it has a bound in time
