@@ -34,6 +34,8 @@ from unit_test.interop.clusters import wait_until
 
 pytestmark = pytest.mark.live
 WAIT_S = 10.0
+LONG_S = 3600.0
+"""As long as something may take: the test's own time-out is shorter."""
 CENTER = center_pb2.DESCRIPTOR.services_by_name["Center"]
 
 
@@ -51,7 +53,12 @@ def ended() -> threading.Event:
 
 
 @pytest.fixture
-def runner(opening: Any, ended: threading.Event) -> Iterator[Runner]:
+def runner(
+    opening: Any, ended: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Runner]:
+    # no disk hangs here, and none is so busy
+    monkeypatch.setattr(jobs_module, "_JOIN_S", LONG_S)
+    monkeypatch.setattr(runner_module, "JOIN_S", LONG_S)
     made: Runner = opening.runner(ended.set)
     yield made
     made.stop()
