@@ -11,7 +11,7 @@ from pathlib import Path
 
 OLDEST = (3, 11)
 NEWEST = (3, 13)
-PROBE = "import sys; print(*sys.version_info[:2])"
+PROBE = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
 
 
 def candidates() -> Iterator[str]:
@@ -28,7 +28,8 @@ def candidates() -> Iterator[str]:
 
 
 def version_of(program: str) -> tuple[int, ...] | None:
-    """Return (major, minor) of an interpreter; None if it does not run (a dead shim)."""
+    """Return (major, minor) of an interpreter; None if it does not run (a dead shim), or no
+    environment can be made of it (a distribution keeps that in another package)."""
     answer = subprocess.run([program, "-c", PROBE], capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         return None
@@ -39,7 +40,9 @@ def main() -> None:
     by_version: dict[tuple[int, ...], str] = {}
     for program in candidates():
         version = version_of(program)
-        if version is not None and OLDEST <= version <= NEWEST:
+        if version is None:
+            print(f"left out: {program} does not run, or makes no venv", file=sys.stderr)
+        elif OLDEST <= version <= NEWEST:
             by_version.setdefault(version, program)
     by_version.pop(sys.version_info[:2], None)
     for version in sorted(by_version):
