@@ -12,6 +12,8 @@ from compare.node import PORTS, shuffled_share
 
 from unit_test.fix_leak import leaked_files, leaked_threads, open_files
 from unit_test.fix_net import MemoryPipe, free_ports
+from unit_test.interop import clusters
+from unit_test.interop.clusters import MEASURED_AGAIN, require_soon
 
 
 def test_a_thread_left_behind_is_named() -> None:
@@ -85,3 +87,19 @@ def test_ports_are_not_given_twice_nor_by_two_processes_of_a_run(
         monkeypatch.setenv("PYTEST_XDIST_WORKER", f"gw{number}")
         shares.append(set(shuffled_share()))
     assert sum(map(len, shares)) == len(set.union(*shares)) == len(PORTS)
+
+
+def test_a_time_that_is_too_long_is_final_where_the_machine_went_on() -> None:
+    with pytest.raises(AssertionError):
+        require_soon(lambda: 2.0, 1.0)
+
+
+def test_a_time_while_the_machine_stood_still_is_measured_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clusters, "STOOD_STILL_S", -1.0)  # it always does
+    times = iter([2.0, 3.0, 0.5])
+    assert require_soon(lambda: next(times), 1.0) == 0.5
+    times = iter([2.0] * MEASURED_AGAIN + [0.5])
+    with pytest.raises(AssertionError):
+        require_soon(lambda: next(times), 1.0)

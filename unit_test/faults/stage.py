@@ -21,13 +21,9 @@ from libevrpc.clock import monotonic_s
 from libevrpc.gen import center_pb2
 from unit_test.faults.fix_netns import Host, Network
 from unit_test.faults.history import History
-from unit_test.interop.clusters import WAIT_S, Cluster, Process, ask, wait_until
+from unit_test.interop.clusters import CALM, WAIT_S, Cluster, Process, ask, wait_until
 
 __all__ = ["CALM", "EDGE", "Stage"]
-
-CALM = "lease_s = 1.0\npatience_s = 1.5\n"
-"""Settings for tests beside other work: no leader loses its lease because the machine is busy,
-or stood still for half a second."""
 
 CALLS_MIN = 20
 EDGE = "edge"

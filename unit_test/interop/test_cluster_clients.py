@@ -10,7 +10,7 @@ import pytest
 
 from libevrpc import RpcClient, RpcError
 from libevrpc.clock import monotonic_s
-from unit_test.interop.clusters import Cluster, wait_until
+from unit_test.interop.clusters import Cluster, require_soon, wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -34,12 +34,17 @@ def test_a_client_finds_servers_and_follows_their_coming_and_going(cluster: Clus
     with client_of(cluster) as client:
         pids = {client.call("Echo.pid") for _ in range(50)}
         assert len(pids) == 2
-        third, address = cluster.server()
-        wait_until(lambda: len(client.endpoints("Echo")) == 3)
-        killed_s = third.signal(signal.SIGKILL)
-        wait_until(lambda: len(client.endpoints("Echo")) == 2)
-        assert monotonic_s() - killed_s < 1.5
-        assert address not in {each.address for each in client.endpoints("Echo")}
+
+        def followed() -> float:
+            third, address = cluster.server()
+            wait_until(lambda: len(client.endpoints("Echo")) == 3)
+            killed_s = third.signal(signal.SIGKILL)
+            wait_until(lambda: len(client.endpoints("Echo")) == 2)
+            took_s = monotonic_s() - killed_s
+            assert address not in {each.address for each in client.endpoints("Echo")}
+            return took_s
+
+        require_soon(followed, 1.5)
 
 
 def test_equal_keys_go_to_one_server(cluster: Cluster) -> None:

@@ -14,7 +14,7 @@ from libevrpc.clock import monotonic_s
 from libevrpc.core.places import places_of
 from libevrpc.gen import center_pb2
 from unit_test.fix_net import free_port
-from unit_test.interop.clusters import Cluster, ask, wait_until
+from unit_test.interop.clusters import Cluster, ask, require_soon, wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -69,9 +69,15 @@ def goodbye(cluster: Cluster, address: str, session: str = "") -> None:
 
 @pytest.mark.alone  # it has a bound in time
 def test_a_report_is_seen_at_every_center_soon(cluster: Cluster, port: str) -> None:
-    began_s = monotonic_s()
-    report(cluster, port)
-    assert cluster.await_servers(port) - began_s < 0.5
+    def seen() -> float:
+        goodbye(cluster, port)
+        cluster.await_servers()
+        began_s = monotonic_s()
+        report(cluster, port)
+        return cluster.await_servers(port) - began_s
+
+    wait_until(lambda: not report(cluster, port).not_ready, what=cluster.logs())
+    require_soon(seen, 0.5)
 
 
 @pytest.mark.alone  # it has a bound in time
@@ -105,11 +111,15 @@ def test_a_goodbye_is_in_every_map_at_once(cluster: Cluster, port: str) -> None:
 
 @pytest.mark.alone  # it has a bound in time
 def test_a_killed_server_is_out_of_the_map_within_a_second(cluster: Cluster) -> None:
-    process, address = cluster.server()
     _, other = cluster.server()
-    cluster.await_servers(address, other)
-    killed_s = process.signal(signal.SIGKILL)
-    assert cluster.await_servers(other) - killed_s < 1.0
+
+    def out() -> float:
+        process, address = cluster.server()
+        cluster.await_servers(address, other)
+        killed_s = process.signal(signal.SIGKILL)
+        return cluster.await_servers(other) - killed_s
+
+    require_soon(out, 1.0)
 
 
 @pytest.mark.alone  # it has a bound in time

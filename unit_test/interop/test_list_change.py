@@ -10,7 +10,7 @@ from types import TracebackType
 import pytest
 
 from libevrpc import RpcClient, RpcError
-from unit_test.interop.clusters import Cluster, Process, wait_until
+from unit_test.interop.clusters import CALM, Cluster, Process, wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -121,7 +121,7 @@ def test_calls_go_on_while_the_list_changes(tmp_path: Path, steps: list[list[int
 
 @pytest.mark.alone  # its leader must stay
 def test_a_center_that_comes_back_with_the_old_list_changes_nothing(tmp_path: Path) -> None:
-    with Cluster(tmp_path) as cluster:
+    with Cluster(tmp_path, settings=CALM) as cluster:
         cluster.leader()
         _, server = cluster.server()
         cluster.await_servers(server)
