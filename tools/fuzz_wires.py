@@ -62,12 +62,12 @@ def fuzz_readers(rng: Random, seeds: Sequence[bytes], wires: Sequence[str], seco
     def step() -> None:
         nonlocal requests
         pieces = cuts(rng, mutated(rng, seeds))
-        began_s = time.monotonic()
+        began_s = time.thread_time()  # others may keep the processor busy
         try:
             requests += readers.run(pieces)
         except Exception as exc:
             raise FaultError("reader", pieces, traceback.format_exc()) from exc
-        if (took_s := time.monotonic() - began_s) > SLOW_S:
+        if (took_s := time.thread_time() - began_s) > SLOW_S:
             raise FaultError("reader", pieces, f"busy for {took_s:.1f} s")
 
     streams = until(seconds, step)
