@@ -5,19 +5,24 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import socket
+import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kazoo.client import KazooClient
 
+from libevrpc.clock import monotonic_s
 from libevrpc.core.endpoints import EndpointSet
 from libevrpc.core.targets import Target, parse_target
 from libevrpc.registry.base import Announcement
 from libevrpc.registry.zookeeper import ZooKeeperAnnounceSession, ZooKeeperWatchSession
 from libevrpc.registry.zookeeper_layouts import plan_of
 from libevrpc.registry.zookeeper_link import SharedSession, acquire_session, release_session
-from unit_test.fix_rpc import wait_until
+from unit_test.fix_peers import read_to_end
+from unit_test.fix_rpc import WAIT_S, wait_until
 
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)  # the plain client's; ours has none
 
@@ -25,6 +30,8 @@ EXPIRY_S = 6
 """Long enough that a busy machine breaks no connection."""
 SHORT_S = 1
 """The shortest that tests' servers grant."""
+PAUSE = threading.Event()
+"""Never set."""
 _numbers = itertools.count()
 
 
@@ -90,13 +97,23 @@ def sharing(target: Target) -> Iterator[SharedSession]:
 
 
 def expire(hosts: str, session: SharedSession) -> None:
-    """End a session as if the server had: by closing it from a second client."""
-    wait_until(lambda: session.connected and session.id)
-    known = session._client.client_id  # noqa: SLF001 - what only the thief needs
-    thief = KazooClient(hosts, client_id=known)
-    thief.start()
-    thief.stop()
-    thief.close()
+    """End a session as if the one server had: by moving it to a second connection, and closing it.
+
+    Both is said in one breath: whoever is thrown out comes back, and takes his session with him.
+    """
+    host, _, port = hosts.rpartition(":")
+    epoch = session.epoch
+    while session.epoch == epoch:
+        wait_until(lambda: session.connected and session.id)
+        number, password = session._client.client_id  # noqa: SLF001 - what only the thief needs
+        connect = struct.pack(">iqiqi", 0, 0, 10_000, number, len(password)) + password + b"\0"
+        close = struct.pack(">ii", 1, -11)
+        with socket.create_connection((host, int(port)), WAIT_S) as thief:
+            thief.sendall(b"".join(struct.pack(">i", len(each)) + each for each in (connect, close)))
+            read_to_end(thief)
+        noticed_by_s = monotonic_s() + 1.0
+        while session.epoch == epoch and monotonic_s() < noticed_by_s:
+            PAUSE.wait(0.01)
 
 
 def addresses(session: ZooKeeperWatchSession) -> list[str]:
