@@ -109,7 +109,9 @@ def expire(hosts: str, session: SharedSession) -> None:
         connect = struct.pack(">iqiqi", 0, 0, 10_000, number, len(password)) + password + b"\0"
         close = struct.pack(">ii", 1, -11)
         with socket.create_connection((host, int(port)), WAIT_S) as thief:
-            thief.sendall(b"".join(struct.pack(">i", len(each)) + each for each in (connect, close)))
+            thief.sendall(
+                b"".join(struct.pack(">i", len(said)) + said for said in (connect, close))
+            )
             read_to_end(thief)
         noticed_by_s = monotonic_s() + 1.0
         while session.epoch == epoch and monotonic_s() < noticed_by_s:
