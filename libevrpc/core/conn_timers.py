@@ -15,6 +15,7 @@ FAREWELL_S = 2.0
 IDLE = "idle"
 _CHECKS_PER_LIMIT = 4
 _CHECK_DEFAULT_S = 60.0
+_NEVER_S = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,19 @@ class TimerLimits:
     silence_s: float
     stalled_write_s: float
 
+    @property
+    def interval_s(self) -> float:
+        """How long a connection may go without a check."""
+        spans = (
+            self.handshake_s,
+            self.half_request_s,
+            self.idle_s,
+            self.silence_s,
+            self.stalled_write_s,
+        )
+        shortest_s = min((span_s for span_s in spans if span_s), default=_CHECK_DEFAULT_S)
+        return shortest_s / _CHECKS_PER_LIMIT
+
 
 class ConnectionTimers:
     """What one connection did last, and until when that is good enough.
@@ -49,7 +63,6 @@ class ConnectionTimers:
 
     __slots__ = (
         "_excused",
-        "_interval_s",
         "_limits",
         "_look_at_s",
         "_opened_s",
@@ -62,16 +75,7 @@ class ConnectionTimers:
 
     def __init__(self, limits: TimerLimits, now_s: float) -> None:
         self._limits = limits
-        spans = (
-            limits.handshake_s,
-            limits.half_request_s,
-            limits.idle_s,
-            limits.silence_s,
-            limits.stalled_write_s,
-        )
-        shortest_s = min((span_s for span_s in spans if span_s), default=_CHECK_DEFAULT_S)
-        self._interval_s = shortest_s / _CHECKS_PER_LIMIT
-        self._look_at_s = float("inf")
+        self._look_at_s = _NEVER_S
         self._excused = False
         self._opened_s = now_s
         self.last_read_s = now_s
@@ -91,7 +95,7 @@ class ConnectionTimers:
         instant is enough. It is infinite when no limit applies.
         """
         limits = self._limits
-        due_s, why = float("inf"), ""
+        due_s, why = _NEVER_S, ""
         if not self.greeted:
             if limits.handshake_s:
                 due_s, why = self._opened_s + limits.handshake_s, "no request in time"
@@ -138,7 +142,7 @@ class ConnectionTimers:
         machine stood still, a peer on it has said nothing. So it is heard first, until the
         next check; not twice in a row, or a loop that is always late would keep the dead.
         """
-        late = now_s - self._look_at_s > self._interval_s
+        late = now_s - self._look_at_s > self._limits.interval_s
         self._excused = late and not self._excused
         return not self._excused
 
@@ -148,6 +152,6 @@ class ConnectionTimers:
         A wait that begins later (half a request, an unsent reply) arms nothing; looking
         four times per shortest limit finds it soon enough.
         """
-        soon_s = now_s + self._interval_s
+        soon_s = now_s + self._limits.interval_s
         self._look_at_s = soon_s if self._excused else min(due_s, soon_s)
         return self._look_at_s
