@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class ForeignPeer:
     def _serve(self) -> None:
         while True:
             sock, _ = self._listening.accept()
-            with sock:
+            with sock, contextlib.suppress(ConnectionError):  # whoever leaves may leave at once
                 decoder = PrpcDecoder("server", WireLimits())
                 while data := sock.recv(65536):
                     if data == b"end":

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from compare import etcd as etcd_kind
+from compare.cluster import WAIT_S as SETTLED_S
 from compare.cluster import Cluster
 from compare.etcd import EtcdCluster
 from compare.node import Node, ServiceError, free_ports
@@ -49,10 +50,10 @@ def gone(pid: int) -> bool:
 
 @pytest.mark.live
 def test_one_server_of_each_answers(zookeeper: ZooKeeperCluster, etcd: EtcdCluster) -> None:
-    assert zookeeper.mode(1) == "standalone"
+    wait_until(lambda: zookeeper.mode(1) == "standalone", SETTLED_S)
     assert zookeeper.leader() == 1
     assert zookeeper.hosts() == zookeeper.address(1)
-    assert etcd.healthy(1)
+    wait_until(lambda: etcd.healthy(1), SETTLED_S)
     assert etcd.leader() == 1
 
 
@@ -67,7 +68,7 @@ def test_another_leads_after_the_leader_was_killed(three: Cluster) -> None:
     assert three.leader() in set(three.ids) - {killed}
     three.mend()
     assert three.running() == three.ids
-    assert three.leader_seen_by(killed) is not None
+    wait_until(lambda: three.leader_seen_by(killed) is not None, SETTLED_S)
 
 
 @pytest.mark.live
@@ -81,7 +82,7 @@ def test_another_leads_while_the_leader_is_frozen(three: Cluster) -> None:
     assert frozen not in three.running()
     assert three.leader() != frozen
     node.thaw()
-    wait_until(lambda: three.leader_seen_by(frozen) is not None)
+    wait_until(lambda: three.leader_seen_by(frozen) is not None, SETTLED_S)
 
 
 @pytest.mark.live
@@ -89,7 +90,7 @@ def test_a_minority_has_no_leader(etcd_cluster: EtcdCluster) -> None:
     lonely = etcd_cluster.leader()
     for each in set(etcd_cluster.ids) - {lonely}:
         etcd_cluster.nodes[each].freeze()
-    wait_until(lambda: etcd_cluster.leader_seen_by(lonely) is None)
+    wait_until(lambda: etcd_cluster.leader_seen_by(lonely) is None, SETTLED_S)
     with pytest.raises(ServiceError, match="one leader of"):
         etcd_cluster.leader(within_s=0.1)
 
