@@ -325,14 +325,22 @@ def test_a_token_comes_in_by_connect_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("connect", [False, True])
 def test_who_was_told_of_its_idleness_hears_nothing_more(connect: bool) -> None:
     """One of Go does not hang up then; a second notice was PRPC's, and broke its stream."""
-    server = RpcServer("127.0.0.1:0", idle_timeout_s=0.1)
+    server = RpcServer("127.0.0.1:0", threads=1, idle_timeout_s=600.0)
     server.add_object(Foo(), name="Foo")
     server.start()
+    (shard,) = server._shards  # noqa: SLF001
+
+    def let_time_pass() -> None:
+        (session,) = shard.sessions
+        session._timers.last_read_s -= 10_000.0  # noqa: SLF001
+        session._check_timers()  # noqa: SLF001
+
     with Caller(str(server.address)) as foo:
         if connect:
             foo.connect()
         foo.open()
         assert foo.call("Foo.Sum", Args(1, 3), int) == 4
+        shard.loop.post(let_time_pass)
         told = foo.receive().header
         assert (told.Seq, told.Error) == (0, "server is stopping")
         server.stop(0.0)
