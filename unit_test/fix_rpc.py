@@ -164,9 +164,9 @@ def body(text: str) -> bytes:
 class Serving:
     """A running server, its handler, and what a test opens beside it."""
 
-    def __init__(self, inline: bool = False, **settings: Any) -> None:
+    def __init__(self, inline: bool = False, listen: str = "127.0.0.1:0", **settings: Any) -> None:
         self.handler = EchoHandler()
-        self.server = RpcServer("127.0.0.1:0", **settings)
+        self.server = RpcServer(listen, **settings)
         self.server.add_service(self.handler, ECHO, inline=inline)
         self.server.add_object(Foo())
         self.server.start()

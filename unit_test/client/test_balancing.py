@@ -40,7 +40,7 @@ Trio = list[tuple[RpcServer, Named]]
 def trio() -> Iterator[Trio]:
     servers = []
     for name in "abc":
-        server = RpcServer("127.0.0.1:0")
+        server = RpcServer(f"127.0.0.1:{free_port()}")  # it is nobody else's while it stands still
         named = Named(name)
         server.add_object(named)
         server.start()

@@ -234,7 +234,7 @@ def test_names_resolve_and_every_address_is_tried(serving: Serving) -> None:
 def test_restarted_server_is_found_again(serve: Callable[..., Serving]) -> None:
     from libevrpc import RpcServer
 
-    first = serve()
+    first = serve(listen=f"127.0.0.1:{free_port()}")  # nobody else is given it meanwhile
     client = first.client()
     assert client.call("Foo.Sum", 1) == 1
     first.server.stop()

@@ -16,6 +16,7 @@ from libevrpc.server import server as server_module
 from libevrpc.server.calls import ServerCall
 from libevrpc.server.guest_calls import GuestSide
 from libevrpc.server.session import Session
+from unit_test.fix_net import free_ports
 from unit_test.fix_rpc import ECHO, WAIT_S, Serving, body, request, wait_until
 
 pytestmark = pytest.mark.live
@@ -228,7 +229,8 @@ def test_stop_cancels_what_outlasts_the_drain(serve: Callable[..., Serving]) -> 
 
 @pytest.mark.parametrize("kind", ["waiting", "futures"])
 def test_rolling_restart_loses_no_call(serve: Callable[..., Serving], kind: str) -> None:
-    servings = [serve(), serve(), serve(inline=True)]
+    one, two, three = (f"127.0.0.1:{port}" for port in free_ports(3))  # given to nobody else
+    servings = [serve(listen=one), serve(listen=two), serve(inline=True, listen=three)]
     client = servings[0].client("list://" + ",".join(each.address for each in servings))
     echo = client.stub(ECHO).Echo
     ended = threading.Event()
