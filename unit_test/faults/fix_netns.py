@@ -20,7 +20,7 @@ from types import TracebackType
 __all__ = ["Host", "Network", "NetworkError", "missing"]
 
 CLONE_NEWNET = 0x40000000
-COMMAND_S = 10.0
+COMMAND_S = 30.0
 """Longest that a program which sets something up may take."""
 HOSTS_MAX = 32
 OWN_NETWORK = Path("/proc/thread-self/ns/net")

@@ -198,8 +198,11 @@ class Stage(Cluster):
         self.processes[center].signal(signal.SIGCONT)
 
     def fill_disk(self, center: int) -> None:
-        """Leave not a byte on a center's own disk."""
-        with (self.disk(center) / FILLER).open("wb", buffering=0) as file:
+        """Leave not a byte on a center's own disk.
+
+        A write that is under way meanwhile gives room back: its second file replaces the first.
+        """
+        with (self.disk(center) / FILLER).open("ab", buffering=0) as file:
             for size in (4096, 512, 1):
                 try:
                     while file.write(bytes(size)) == size:

@@ -395,6 +395,7 @@ def _fill(stage: Stage, pick: Callable[[int], int]) -> Trial:
     stage.fill_disk(victim)
     with stage.beacon() as first, stage.beacon() as second:
         stage.register(first, others[0], others)
+        stage.fill_disk(victim)  # of the room that a write gave back which was under way
         stage.register(second, others[0], others)
         stage.free_disk(victim)
         stage.register(second, stage.leader(), stage.ids)
