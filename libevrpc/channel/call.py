@@ -21,11 +21,13 @@ class CallFailure:
         errno: number of `libevrpc.errors.Errno`, or a system errno.
         text: one line for a person.
         sent: the request may have reached the server; False: it certainly has not.
+        stale: only the connection was at its end, for want of calls: a new one will do.
     """
 
     errno: int
     text: str
     sent: bool
+    stale: bool = False
 
 
 class CallStage(Enum):
@@ -88,12 +90,15 @@ class OnewayCall(ClientCall):
     __slots__ = ()
 
 
-def refusal(peer: str, down: CallFailure | None, *, going_away: bool, broken: bool) -> CallFailure:
+def refusal(
+    peer: str, down: CallFailure | None, *, going_away: bool, broken: bool, stale: bool = False
+) -> CallFailure:
     """Return why a connection to `peer` took no request: none was sent."""
     if down is not None:
-        return CallFailure(down.errno, down.text, sent=False)
+        return CallFailure(down.errno, down.text, sent=False, stale=stale)
     if going_away:
-        return CallFailure(Errno.STOPPING, f"{peer} takes no more calls", sent=False)
+        text = f"{peer} takes no more calls"
+        return CallFailure(Errno.STOPPING, text, sent=False, stale=stale)
     if broken:
         return CallFailure(Errno.FAILED_SOCKET, f"{peer} broke off", sent=False)
     text = f"too much is waiting to be sent to {peer}"

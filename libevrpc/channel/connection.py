@@ -21,7 +21,7 @@ from libevrpc.channel.options import ConnectionOptions
 from libevrpc.channel.private import cancel_frame, ping_frame, probe_frame, token_frame
 from libevrpc.channel.upkeep import FutureDeadlines, Upkeep
 from libevrpc.core.endpoints import Endpoint
-from libevrpc.core.hello import GOAWAY_FIELD, PING_ID, read_hello
+from libevrpc.core.hello import GOAWAY_FIELD, IDLE, PING_ID, read_hello
 from libevrpc.core.prpc import Broken, PrpcDecoder, Reply
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
@@ -51,6 +51,7 @@ class Connection(ReaderBaton):
         greet: the next request should carry the hello.
         down: why the connection ended; None while it lives.
         going_away: the server takes no further calls; those in flight are still answered.
+        stale: it takes some on a new connection: this one was idle.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Connection(ReaderBaton):
         self.peer = peer
         self.greet = True
         self._cancelled: list[int] = []
-        self.going_away = False
+        self.going_away = self.stale = False
         self._options = options
         self._on_down = on_down
         self._ids = itertools.count(1)
@@ -264,7 +265,8 @@ class Connection(ReaderBaton):
         """Say why nothing could be sent just now."""
         transport = self._transport
         broken = transport is not None and transport.closed
-        return refusal(self.peer, self.down, going_away=self.going_away, broken=broken)
+        away, stale = self.going_away, self.stale
+        return refusal(self.peer, self.down, going_away=away, broken=broken, stale=stale)
 
     # -- reading: baton holder ----------------------------------------------------------
 
@@ -301,7 +303,8 @@ class Connection(ReaderBaton):
     def _end_if_left(self) -> None:
         """Close a connection that takes no more calls, with its last one. Any thread."""
         if self.going_away and not self._pending:
-            self._go_down(CallFailure(Errno.STOPPING, f"{self.peer} is not used any more", False))
+            text = f"{self.peer} is not used any more"
+            self._go_down(CallFailure(Errno.STOPPING, text, sent=False, stale=self.stale))
 
     def _hear(self, reply: Reply, now_s: float) -> None:
         """Take a reply to no call: a notice, a pong, or one that came too late."""
@@ -317,6 +320,7 @@ class Connection(ReaderBaton):
             self._upkeep.greet(hello.client_timeout_ms / 1000.0, now_s)
             self._tell_cancelled()
         if GOAWAY_FIELD in fields and not self.going_away:
+            self.stale = fields[GOAWAY_FIELD] == IDLE
             self.going_away = True
             self._on_down(self)
 

@@ -118,6 +118,7 @@ class Invocation:
     _passed_over = 0
     _waited = False
     _dials = False
+    _renewed = False
     _tried: tuple[Endpoint, ...] = ()
     _controller: ClientController | None = None
     _key: bytes | None = None
@@ -325,6 +326,12 @@ class Invocation:
         return reply
 
     def _after_failure(self, failure: CallFailure, now_s: float) -> RpcError | Retry | Hold:
+        if failure.stale and not failure.sent and not self._renewed:
+            # its connection was idle for too long just then: no fault of the server, no retry
+            self._renewed = True
+            assert self._endpoint is not None
+            self._router.succeeded(self._endpoint, now_s, 0.0)
+            return Retry(0.0)
         error = RpcError.from_errno(failure.errno, failure.text)
         broken = error.code is StatusCode.UNAVAILABLE
         return self._after_error(error, failure.sent, now_s, broken)

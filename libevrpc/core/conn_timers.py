@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FAREWELL_S", "IDLE", "ConnectionTimers", "TimerLimits"]
+from libevrpc.core.hello import IDLE
+
+__all__ = ["FAREWELL_S", "ConnectionTimers", "TimerLimits"]
 
 FAREWELL_S = 2.0
 """How long a peer may take to read why its connection ends, and to hang up."""
-IDLE = "idle"
 _CHECKS_PER_LIMIT = 4
 _CHECK_DEFAULT_S = 60.0
 _NEVER_S = float("inf")

@@ -15,6 +15,7 @@ __all__ = [
     "CLIENT_HELLO",
     "GOAWAY_FIELD",
     "HELLO_FIELD",
+    "IDLE",
     "INTERNAL_SERVICE",
     "NOTICE_ID",
     "ONEWAY_FIELD",
@@ -28,6 +29,8 @@ __all__ = [
 HELLO_FIELD = "evrpc-hello"
 ONEWAY_FIELD = "evrpc-oneway"
 GOAWAY_FIELD = "evrpc-goaway"
+IDLE = "idle"
+"""Why a server says goodbye to a client that it would serve on a new connection."""
 INTERNAL_SERVICE = "evrpc.Internal"
 
 NOTICE_ID = -1

@@ -11,8 +11,8 @@ from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from libevrpc.core.conn_timers import FAREWELL_S, IDLE, ConnectionTimers
-from libevrpc.core.hello import GOAWAY_FIELD, NOTICE_ID, answer_fields, is_oneway, read_hello
+from libevrpc.core.conn_timers import FAREWELL_S, ConnectionTimers
+from libevrpc.core.hello import GOAWAY_FIELD, IDLE, NOTICE_ID, answer_fields, is_oneway, read_hello
 from libevrpc.core.prpc import BadRequest, Broken, Dropped, Event, Request
 from libevrpc.core.prpc_encode import encode_error, encode_reply
 from libevrpc.core.timers import Timer

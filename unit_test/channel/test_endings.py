@@ -23,6 +23,7 @@ from libevrpc.channel.wire import ClientConnection
 from libevrpc.clock import monotonic_s
 from libevrpc.core.endpoints import parse_endpoint
 from libevrpc.core.hello import GOAWAY_FIELD, HELLO_FIELD, NOTICE_ID
+from libevrpc.core.prpc import Reply
 from libevrpc.core.prpc_encode import encode_reply, encode_request
 from libevrpc.errors import Errno
 from libevrpc.loop.eventloop import EventLoop
@@ -137,6 +138,45 @@ def test_call_that_meets_a_goodbye_was_not_sent(ends: Ends) -> None:
     assert late.failure is not None
     assert (late.failure.errno, late.failure.sent) == (2003, False)
     assert ends.connection.down is None
+
+
+@pytest.mark.parametrize("way", ["call", "future"])
+def test_call_that_meets_the_end_of_idleness_takes_a_new_connection(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    client = serving.client(retries_max=0)
+    assert client.call("Foo.Sum", 1) == 1
+    say_at_next_launch(monkeypatch, "idle")
+    if way == "call":
+        assert client.call("Foo.Sum", 2) == 2
+    else:
+        assert client.future("Foo.Sum", 2).result(WAIT_S) == 2
+    say_at_next_launch(monkeypatch, "stopping")
+    with pytest.raises(RpcError, match="takes no more calls"):
+        client.call("Foo.Sum", 3)
+
+
+def test_call_that_meets_it_again_is_not_renewed_for_ever(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serving.client(retries_max=0)
+    say_at_next_launch(monkeypatch, "idle", "idle")
+    with pytest.raises(RpcError, match="takes no more calls"):
+        client.call("Foo.Sum", 1)
+    assert client.call("Foo.Sum", 2) == 2
+
+
+def say_at_next_launch(monkeypatch: pytest.MonkeyPatch, *reasons: str) -> None:
+    """Have the server's goodbye arrive just when a call was about to be sent, once for each."""
+    launch, left = Connection._launch, [*reasons]  # noqa: SLF001
+
+    def late(self: Connection, call: ClientCall, frame: bytes) -> bool:
+        if left:
+            fields = {GOAWAY_FIELD: left.pop()}
+            self._hear(Reply(NOTICE_ID, 0, "", b"", user_fields=fields), 0.0)
+        return launch(self, call, frame)
+
+    monkeypatch.setattr(Connection, "_launch", late)
 
 
 def test_hello_is_said_by_another_call_if_the_first_was_never_sent(ends: Ends) -> None:

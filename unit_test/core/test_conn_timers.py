@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libevrpc.core.conn_timers import FAREWELL_S, IDLE, ConnectionTimers, TimerLimits
+from libevrpc.core.conn_timers import FAREWELL_S, ConnectionTimers, TimerLimits
+from libevrpc.core.hello import IDLE
 
 LIMITS = TimerLimits(
     handshake_s=10.0, half_request_s=30.0, idle_s=600.0, silence_s=45.0, stalled_write_s=20.0
