@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -63,11 +64,11 @@ def stage(networks: None, tmp_path: Path) -> Iterator[Stepped]:
 
 
 def ahead(stage: Stage, center: int) -> timedelta:
-    """Return by how much the center's own time of its last whole line was off."""
+    """Return by how much the center's own time of the last line that has one was off."""
     log = stage.folder / f"center-{center}.log"
     text, written_s = log.read_text(), os.stat(log).st_mtime
-    line = text[: text.rindex("\n")].splitlines()[-1]
-    logged = datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S").astimezone()
+    told = re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", text, re.MULTILINE)
+    logged = datetime.strptime(told[-1], "%Y-%m-%d %H:%M:%S").astimezone()
     return logged - datetime.fromtimestamp(written_s).astimezone()
 
 
