@@ -143,6 +143,8 @@ def _try(family: socket.AddressFamily, address: Any, hold_s: float) -> DialOutco
         sock.settimeout(DIAL_TIMEOUT_S)
         try:
             sock.connect(address)
+        except ConnectionResetError:
+            return None  # it stood, and was over before we looked
         except OSError as exc:
             return DialOutcome.REFUSED if exc.errno in _REFUSED else DialOutcome.TIMEOUT
         if family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import queue
+import select
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from center import dials
 from center.core.events import DialOutcome, DialResult
 from center.dials import HOLD_S, Dials, dial
 from libevrpc.core.endpoints import Endpoint, parse_endpoint
+from libevrpc.loop.transport import reset_at_end
 from unit_test.fix_net import free_port
 
 pytestmark = pytest.mark.live
@@ -60,8 +64,10 @@ def test_a_unix_socket_refuses_once_its_file_is_gone(tmp_path: Path) -> None:
 class HangingUp:
     """Accepts, and hangs up at once, `times` times; then it listens no more."""
 
-    def __init__(self, times: int) -> None:
+    def __init__(self, times: int, *, resets: bool = False) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
+        if resets:
+            reset_at_end(self._server)
         self._server.settimeout(ANSWER_S)
         self.endpoint = Endpoint("127.0.0.1", self._server.getsockname()[1])
         self._times = times
@@ -88,6 +94,29 @@ def test_a_port_that_hangs_up_and_then_refuses_is_dead() -> None:
     """So does a killed process whose listening socket closes after its connections."""
     with HangingUp(1) as dying:
         assert dial(dying.endpoint, HERE, PATIENT_S) is DialOutcome.REFUSED
+
+
+class Late(socket.socket):
+    """Looks for the outcome of its connect only when the connection is over again."""
+
+    def connect(self, address: Any, /) -> None:
+        self.setblocking(False)
+        number = self.connect_ex(address)
+        if number == errno.EINPROGRESS:
+            poll = select.poll()
+            poll.register(self, 0)  # errors and the end alone
+            assert poll.poll(ANSWER_S * 1000.0)
+            number = self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number))
+
+
+def test_a_port_that_resets_before_the_connect_is_seen_and_then_refuses_is_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with HangingUp(2, resets=True) as peer:
+        monkeypatch.setattr(socket, "socket", Late)
+        assert dial(peer.endpoint, HERE) is DialOutcome.REFUSED
 
 
 def test_a_port_that_always_hangs_up_is_alive() -> None:
