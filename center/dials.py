@@ -147,7 +147,8 @@ def _try(family: socket.AddressFamily, address: Any, hold_s: float) -> DialOutco
             return None  # it stood, and was over before we looked
         except OSError as exc:
             return DialOutcome.REFUSED if exc.errno in _REFUSED else DialOutcome.TIMEOUT
-        if family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():
+        # not by the peer's name: a connection that has been reset meanwhile has none
+        if family != socket.AF_UNIX and sock.getsockname() == address:
             return DialOutcome.REFUSED  # a free port of this machine was given to the dial itself
         sock.settimeout(hold_s)
         try:

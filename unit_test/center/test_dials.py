@@ -103,19 +103,46 @@ class Late(socket.socket):
         self.setblocking(False)
         number = self.connect_ex(address)
         if number == errno.EINPROGRESS:
-            poll = select.poll()
-            poll.register(self, 0)  # errors and the end alone
-            assert poll.poll(ANSWER_S * 1000.0)
+            await_end(self)
             number = self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number))
 
 
-def test_a_port_that_resets_before_the_connect_is_seen_and_then_refuses_is_dead(
-    monkeypatch: pytest.MonkeyPatch,
+class Slow(socket.socket):
+    """Goes on after its connect only when the connection is over again."""
+
+    def connect(self, address: Any, /) -> None:
+        super().connect(address)
+        await_end(self)
+
+
+class Own(socket.socket):
+    """Has the very port that it dials, as the system may give it."""
+
+    def connect(self, address: Any, /) -> None:
+        self.bind(address)
+        super().connect(address)
+
+
+def test_a_dial_that_meets_itself_has_met_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setattr(socket, "socket", Own)
+    assert dial(Endpoint(HERE, port), HERE) is DialOutcome.REFUSED
+
+
+def await_end(sock: socket.socket) -> None:
+    poll = select.poll()
+    poll.register(sock, 0)  # errors and the end alone
+    assert poll.poll(ANSWER_S * 1000.0)
+
+
+@pytest.mark.parametrize("kind", [Late, Slow])
+def test_a_port_that_resets_before_we_look_and_then_refuses_is_dead(
+    monkeypatch: pytest.MonkeyPatch, kind: type[socket.socket]
 ) -> None:
-    with HangingUp(2, resets=True) as peer:
-        monkeypatch.setattr(socket, "socket", Late)
+    with HangingUp(1, resets=True) as peer:  # one that comes before it stops listening is reset
+        monkeypatch.setattr(socket, "socket", kind)
         assert dial(peer.endpoint, HERE) is DialOutcome.REFUSED
 
 

@@ -248,21 +248,20 @@ def test_idle_connection_notices_its_end(serve: Callable[..., Serving]) -> None:
     assert client.future("Foo.Sum", 3).result(WAIT_S) == 3
 
 
-def test_a_call_that_meets_the_end_of_idleness_is_answered(
+def test_a_call_that_is_on_its_way_at_the_end_of_idleness_is_answered(
     serve: Callable[..., Serving],
 ) -> None:
-    serving = serve(idle_timeout_s=0.02)
-    client = serving.client()
-    asked = 0
-
-    def is_asked() -> bool:  # or was while its last call was on its way: then it has hung up
-        now = serving.server.statistics()
-        return now.timed_out > asked or not now.connections
-
-    for number in range(20):
-        assert client.call("Foo.Sum", number) == number
-        wait_until(is_asked)
-        asked = serving.server.statistics().timed_out
+    serving = serve(idle_timeout_s=0.1)
+    client = serving.client(retries_max=0)
+    assert client.call("Foo.Sum", 1) == 1
+    held = threading.Event()
+    loop = client.route("Foo")[0]._loop  # noqa: SLF001
+    loop.post(lambda: held.wait(WAIT_S))  # it reads nothing until then
+    wait_until(lambda: serving.server.statistics().timed_out)
+    future = client.future("Foo.Sum", 2)
+    wait_until(lambda: serving.server.statistics().calls == 2)
+    held.set()
+    assert future.result(WAIT_S) == 2
 
 
 def test_what_is_called_before_the_socket_is_there_waits_for_it(ends: Ends) -> None:
